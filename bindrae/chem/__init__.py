@@ -1,0 +1,1 @@
+"""Chemistry: the 20 amino acids, ligands and their probes."""

@@ -1,0 +1,212 @@
+"""Command line: one command a stage, the same that the Snakemake rules call."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bindrae import __version__, config
+from bindrae.errors import BindraeError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Rebuild holo side chains from a backbone, its sequence and a bound ligand.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[Path, typer.Option("--data", help="Data folder of the dataset: results/<dataset>/data.", file_okay=False)]
+Run = Annotated[Path, typer.Option("--run", help="Folder of the training run: results/<dataset>/runs/<run>.", file_okay=False)]
+Batch = Annotated[int, typer.Option("--batch", min=0, help="Number of the batch, from 0.")]
+SettingsText = Annotated[
+    str | None,
+    typer.Option("--settings", help="The stage's section of the config: a JSON object or a YAML file. Keys left out keep their defaults."),
+]
+Processes = Annotated[int, typer.Option("--processes", min=1, help="Worker processes; the output does not depend on it.")]
+
+
+def _layout(data: Path) -> Any:
+    from bindrae.data.layout import DataLayout
+
+    return DataLayout(data)
+
+
+def _run_layout(run: Path) -> Any:
+    from bindrae.data.layout import RunLayout
+
+    return RunLayout(run)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        print(f"bindrae {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def index(
+    data: Data,
+    root: Annotated[Path | None, typer.Option("--root", help="Folder or sheet with the complexes; not for the demo.")] = None,
+    settings: SettingsText = None,
+) -> None:
+    """Find the complexes of a dataset and assign them to batches."""
+    from bindrae.data.index import run_index
+
+    run_index(_layout(data), root, config.load_settings(config.IndexSettings, settings))
+
+
+@app.command()
+def clean(data: Data, batch: Batch, settings: SettingsText = None, processes: Processes = 1) -> None:
+    """Clean proteins and ligands into residue tables and molecules."""
+    from bindrae.data.stages import run_clean
+
+    layout = _layout(data)
+    run_clean(
+        layout.entries, batch, layout.batch("clean", batch), config.load_settings(config.CleanSettings, settings), processes
+    )
+
+
+@app.command()
+def pocket(data: Data, batch: Batch, settings: SettingsText = None, processes: Processes = 1) -> None:
+    """Weigh each residue by its distance to the ligand."""
+    from bindrae.data.stages import run_pocket
+
+    layout = _layout(data)
+    loaded = config.load_settings(config.PocketSettings, settings)
+    run_pocket(layout.batch("clean", batch), layout.batch("pocket", batch), loaded, processes)
+
+
+@app.command()
+def torsions(data: Data, batch: Batch, settings: SettingsText = None, processes: Processes = 1) -> None:
+    """Measure phi, psi, omega and chi1-4."""
+    from bindrae.data.stages import run_torsions
+
+    layout = _layout(data)
+    loaded = config.load_settings(config.TorsionSettings, settings)
+    run_torsions(layout.batch("clean", batch), layout.batch("torsions", batch), loaded, processes)
+
+
+@app.command()
+def tokens(data: Data, batch: Batch, settings: SettingsText = None, processes: Processes = 1) -> None:
+    """Turn ligands into atoms and direction probes."""
+    from bindrae.data.stages import run_tokens
+
+    layout = _layout(data)
+    loaded = config.load_settings(config.TokenSettings, settings)
+    run_tokens(layout.batch("clean", batch), layout.batch("pocket", batch), layout.batch("tokens", batch), loaded, processes)
+
+
+@app.command()
+def embed(data: Data, batch: Batch, settings: SettingsText = None) -> None:
+    """Embed the sequences with a frozen protein language model."""
+    from bindrae.data.plm import run_embed
+
+    layout = _layout(data)
+    loaded = config.load_settings(config.EmbedSettings, settings)
+    run_embed(layout.batch("clean", batch), layout.batch("embed", batch), loaded)
+
+
+@app.command()
+def split(
+    data: Data,
+    settings: SettingsText = None,
+    max_rejected_fraction: Annotated[float, typer.Option(min=0.0, max=1.0, help="Fail when a larger share is rejected.")] = 0.2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the sequence search.")] = 1,
+) -> None:
+    """Assign whole sequence clusters to train, val and test."""
+    from bindrae.data.split import run_split
+
+    run_split(_layout(data), config.load_settings(config.SplitSettings, settings), max_rejected_fraction, threads)
+
+
+@app.command()
+def shards(data: Data, batch: Batch, settings: SettingsText = None) -> None:
+    """Pack one batch into the shards that training reads."""
+    from bindrae.data.shards import run_shards
+
+    run_shards(_layout(data), batch, config.load_settings(config.ShardSettings, settings))
+
+
+@app.command()
+def quality(data: Data, settings: SettingsText = None) -> None:
+    """Report what went in, what was rejected, and how the data look."""
+    from bindrae.data.quality import run_quality
+
+    run_quality(_layout(data), config.load_settings(config.QualitySettings, settings))
+
+
+@app.command()
+def train(
+    data: Data,
+    run: Run,
+    model: Annotated[str | None, typer.Option("--model", help="Model settings: a JSON object or a YAML file.")] = None,
+    settings: SettingsText = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch on the CPU.")] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Discard the run's checkpoints and start over.")] = False,
+) -> None:
+    """Train Stage-1; resumes from the run's last checkpoint."""
+    from bindrae.training.loop import run_training
+
+    run_training(
+        _layout(data),
+        _run_layout(run),
+        config.load_settings(config.ModelSettings, model),
+        config.load_settings(config.TrainingSettings, settings),
+        threads=threads,
+        fresh=fresh,
+    )
+
+
+@app.command()
+def evaluate(
+    data: Data,
+    run: Run,
+    settings: SettingsText = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch on the CPU.")] = 1,
+) -> None:
+    """Score the best model on a held-out side, with floors and intervals."""
+    from bindrae.evaluation.evaluate import run_evaluation
+
+    run_evaluation(_layout(data), _run_layout(run), config.load_settings(config.EvaluationSettings, settings), threads=threads)
+
+
+@app.command()
+def report(
+    data: Data,
+    run: Run,
+    config_text: Annotated[str | None, typer.Option("--config", help="The whole configuration: a JSON object or a YAML file.")] = None,
+) -> None:
+    """Write the run's self-contained report.html."""
+    from bindrae.evaluation.report import run_report
+
+    settings = None
+    if config_text is not None:
+        given = json.loads(config_text) if config_text.lstrip().startswith("{") else config.read_yaml(Path(config_text))
+        settings = config.resolve_config(given, "--config")
+    run_report(_layout(data), _run_layout(run), settings)
+
+
+@app.command("schema")
+def write_schema(
+    output: Annotated[Path | None, typer.Option("--output", help="File to write; standard output by default.")] = None,
+) -> None:
+    """Print the JSON schema of the configuration."""
+    text = json.dumps(config.json_schema(), indent=2) + "\n"
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text)
+
+
+def main() -> None:
+    """Entry point: a user's error ends with its message and exit code 2, a bug with its traceback."""
+    try:
+        app()
+    except BindraeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

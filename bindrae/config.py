@@ -1,0 +1,377 @@
+"""The single source of every setting: models, defaults, documentation and the JSON schema.
+
+The Snakefile, the command line and the documentation all read these models; nothing else defines a default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bindrae.errors import BindraeError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+
+
+class Settings(BaseModel):
+    """Base of all sections: unknown keys are refused, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class IndexSettings(Settings):
+    """Which complexes there are, and how they are cut into batches."""
+
+    layout: Literal["demo", "casf2016", "pdbbind", "pairs", "sheet"] = Field(
+        "casf2016",
+        description="Shape of `root`. casf2016/pdbbind: <id>/<id>_protein.pdb with <id>_ligand.sdf or .mol2; "
+        "pairs: the same files in one flat folder; sheet: `root` is a CSV, TSV or parquet table with columns "
+        "id, protein, ligand; demo: the complexes inside installed packages, no root.",
+    )
+    n_batches: Count = Field(
+        8, description="Batches the complexes are hashed into; one job a stage and batch. Aim at 100-1000 complexes each."
+    )
+
+
+class CleanSettings(Settings):
+    """Named switches of the cleaning protocol; docs/cleaning.md gives the reason for each."""
+
+    altlocs: Literal["highest_occupancy", "first"] = Field(
+        "highest_occupancy", description="Which alternate location of a residue is kept; always one for the whole residue."
+    )
+    modified_residues: Literal["to_parent", "unknown"] = Field(
+        "to_parent", description="Modified amino acids (MSE, TPO, ...) become their parent, or the unknown residue X."
+    )
+    chains_within_angstrom: Positive | None = Field(
+        None, description="Keep only chains with an atom this close to the ligand (A); null keeps all chains."
+    )
+    context_within_angstrom: Positive = Field(
+        8.0, description="Metals, cofactors and further ligands this close to the ligand or a kept chain's pocket are kept (A)."
+    )
+    max_ligand_distance_angstrom: Positive = Field(
+        5.0, description="A ligand with no protein heavy atom this close (A) is rejected as `ligand_far`."
+    )
+    max_residues: Count = Field(20000, description="Larger proteins are rejected as `protein_too_large`.")
+    max_peptide_bond_angstrom: Positive = Field(
+        2.0, description="Consecutive residues whose C-N distance is larger are a chain break (A)."
+    )
+    max_ligand_atoms: Count = Field(500, description="Larger ligands (heavy atoms) are rejected as `ligand_too_large`.")
+
+
+class PocketSettings(Settings):
+    """The soft pocket mask w_res."""
+
+    contact_angstrom: Positive = Field(5.0, description="Heavy-atom distance that makes a residue part of the pocket (A).")
+    hops: Annotated[int, Field(ge=0)] = Field(1, description="Chain neighbours of contact residues that join the mask.")
+    sigma_angstrom: Positive = Field(2.0, description="Width of the decay exp(-d^2 / 2 sigma^2) (A).")
+
+
+class TorsionSettings(Settings):
+    """Ground-truth torsions need no setting: the chain breaks are those found by `clean`."""
+
+
+class TokenSettings(Settings):
+    """Ligand tokens: heavy atoms and direction probes."""
+
+    tokens: Literal["none", "atoms", "atoms_and_probes"] = Field(
+        "atoms_and_probes", description="What of the ligand the network sees; the first two are ablations."
+    )
+    max_points: Count = Field(128, description="Tokens a complex, at most.")
+    max_probes: Annotated[int, Field(ge=0, le=2)] = Field(2, description="Direction probes a key atom, at most.")
+    probe_step_angstrom: Annotated[float, Field(ge=1.0, le=3.0)] = Field(
+        1.5, description="Distance of a probe from its atom (A)."
+    )
+    context: bool = Field(True, description="Metals, cofactors and further ligands become tokens too.")
+
+
+class EmbedSettings(Settings):
+    """The frozen protein language model."""
+
+    plm: Literal[
+        "none",
+        "esm2_t6_8M_UR50D",
+        "esm2_t12_35M_UR50D",
+        "esm2_t30_150M_UR50D",
+        "esm2_t33_650M_UR50D",
+        "esm2_t36_3B_UR50D",
+        "esm2_t48_15B_UR50D",
+    ] = Field("none", description="Language model; none costs nothing and needs no download.")
+    weights_dir: str | None = Field(None, description="Folder with <plm>.pt and its contact-regression file; jobs use no network.")
+    window: Annotated[int, Field(ge=16, le=1022)] = Field(1022, description="Residues a pass; longer chains use windows.")
+    overlap: Annotated[int, Field(ge=0)] = Field(256, description="Residues two neighbouring windows share.")
+    dtype: Literal["float16", "float32"] = Field("float16", description="Number format of the stored embeddings.")
+
+    @model_validator(mode="after")
+    def _overlap_below_window(self) -> EmbedSettings:
+        if self.overlap >= self.window:
+            raise ValueError(f"overlap ({self.overlap}) must be smaller than window ({self.window})")
+        return self
+
+
+class SplitSettings(Settings):
+    """Train, validation and test sides: whole sequence clusters, never single complexes."""
+
+    fractions: tuple[Fraction, Fraction, Fraction] = Field(
+        (226 / 283, 29 / 283, 28 / 283), description="Wanted shares of train, val and test, by complexes."
+    )
+    min_identity: Fraction = Field(0.3, description="Sequence identity at which two chains join one cluster.")
+    coverage: Fraction = Field(0.8, description="Share of both chains that the alignment must cover.")
+    seed: int = Field(0, description="Another seed, another assignment of clusters to sides.")
+
+    @field_validator("fractions")
+    @classmethod
+    def _sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(value) - 1.0) > 1e-6:
+            raise ValueError(f"fractions must sum to 1, not {sum(value):g}")
+        return value
+
+
+class ShardSettings(Settings):
+    """What training reads."""
+
+    dtype: Literal["float16", "float32"] = Field("float16", description="Number format of embeddings in shards.")
+
+
+class QualitySettings(Settings):
+    """The data quality report."""
+
+    max_examples: Count = Field(20, description="Rejected complexes listed by name for each reason.")
+
+
+class ModelSettings(Settings):
+    """Architecture of Stage-1; stored in every model file and forced from it at load."""
+
+    preset: str | None = Field(
+        None, description="YAML file with model settings that the other keys of this section override; a path from the working folder."
+    )
+    c_s: Count = Field(128, description="Width of the residue representation.")
+    c_z: Count = Field(64, description="Width of the edge factors.")
+    c_hidden: Count = Field(16, description="Width of one attention head.")
+    heads: Count = Field(8, description="Attention heads of FlashIPA.")
+    depth: Count = Field(3, description="FlashIPA layers, each with its frame update.")
+    qk_points: Count = Field(4, description="Query and key points a head.")
+    v_points: Count = Field(8, description="Value points a head.")
+    z_rank: Count = Field(2, description="Rank of the factorised edge embedding.")
+    num_rbf: Count = Field(16, description="Radial basis functions of a distance.")
+    edge_neighbours: Count = Field(10, description="Neighbours whose distances enter the edge factors.")
+    local_neighbours: Annotated[int, Field(ge=0)] = Field(
+        24, description="Neighbours of the local branch beside each FlashIPA layer; 0 leaves the branch out."
+    )
+    local_hidden: Count = Field(128, description="Width of the local branch's edges and messages.")
+    d_lig: Count = Field(64, description="Width of a ligand token.")
+    ligand_heads: Count = Field(8, description="Heads of the ligand cross-attention.")
+    ligand_warmup_steps: Annotated[int, Field(ge=0)] = Field(2000, description="Steps over which FiLM's lambda goes from 0 to 1.")
+    ligand_shared: bool = Field(False, description="One conditioner for all layers (baseline), or one each.")
+    ligand_neighbours: Annotated[int, Field(ge=0)] = Field(
+        12, description="Nearest tokens a residue reads in its own frame besides the cross-attention; 0 leaves it out."
+    )
+    d_plm: Annotated[int, Field(ge=0)] = Field(0, description="Width of the language-model embedding; 0 without one.")
+    dropout: Fraction = Field(0.1, description="Dropout in training.")
+    max_rotation_deg: Positive = Field(15.0, description="Largest frame rotation a layer (degrees).")
+    max_translation_angstrom: Positive = Field(1.5, description="Largest frame translation a layer and component (A).")
+    chi_head: Literal["bins", "sincos"] = Field(
+        "bins", description="bins: modes with an in-bin offset, chi1 to chi4 in turn; sincos: one mean direction (baseline)."
+    )
+    chi_bins: Count = Field(72, description="Bins of 2 pi for each chi.")
+    attention: Literal["reference", "sdpa", "flash_ipa"] = Field(
+        "sdpa", description="Attention backend; recorded in the model file, never swapped silently."
+    )
+
+
+class TrainingSettings(Settings):
+    """The training recipe."""
+
+    seed: int = Field(0, description="Seed of initialisation, order, crops and noise.")
+    max_epochs: Count = Field(100, description="Passes over the training side.")
+    patience: Count = Field(20, description="Epochs without a better pocket iRMSD before stopping.")
+    batch_size: Count = Field(4, description="Complexes a step.")
+    max_residues: Count = Field(512, description="Training crop around the ligand; evaluation never crops.")
+    lr: Positive = Field(1e-4, description="Peak learning rate of AdamW.")
+    weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.05, description="Decoupled weight decay.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(1000, description="Linear warm-up before the cosine.")
+    clip_norm: Positive = Field(1.0, description="Largest gradient norm.")
+    weight_torsion: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Weight of the torsion loss.")
+    weight_fape: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Weight of FAPE.")
+    weight_distance: Annotated[float, Field(ge=0.0)] = Field(0.1, description="Weight of the distance loss.")
+    weight_clash: Annotated[float, Field(ge=0.0)] = Field(0.1, description="Weight of the clash penalty.")
+    pocket_kappa: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Residue weight in the losses: 1 + kappa w_res.")
+    pocket_warmup_steps: Annotated[int, Field(ge=0)] = Field(2000, description="Steps over which kappa rises from 0.")
+    max_bfactor: Positive | None = Field(40.0, description="Chis of residues with a larger B-factor do not train; null trains all.")
+    noise_start_step: Annotated[int, Field(ge=0)] = Field(5000, description="Rigid noise on the frames begins after this step.")
+    noise_rotation_deg: Annotated[float, Field(ge=0.0)] = Field(5.0, description="Rotation noise, uniform in [0, this].")
+    noise_translation_angstrom: Annotated[float, Field(ge=0.0)] = Field(0.1, description="Translation noise, standard deviation a component (A).")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Autocast of the network; geometry and losses stay fp32.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA where there is one.")
+
+
+class EvaluationSettings(Settings):
+    """The evaluation of the best model on one side of the split."""
+
+    side: Literal["train", "val", "test"] = Field("test", description="Side that is scored.")
+    bootstrap: Annotated[int, Field(ge=100)] = Field(1000, description="Bootstrap samples over sequence clusters.")
+    seed: int = Field(0, description="Seed of the bootstrap.")
+
+
+class Config(Settings):
+    """A whole run: one dataset, one model, one training."""
+
+    dataset: Name = Field("demo", description="Name of the dataset; results go under results/<dataset>/.")
+    root: str | None = Field(None, description="Folder (or sheet) with the complexes.")
+    run: Name = Field("default", description="Name of the training run; results go under results/<dataset>/runs/<run>/.")
+    max_rejected_fraction: Fraction = Field(0.2, description="The run fails when a larger share of complexes is rejected.")
+    index: IndexSettings = Field(default_factory=IndexSettings)
+    clean: CleanSettings = Field(default_factory=CleanSettings)
+    pocket: PocketSettings = Field(default_factory=PocketSettings)
+    torsions: TorsionSettings = Field(default_factory=TorsionSettings)
+    tokens: TokenSettings = Field(default_factory=TokenSettings)
+    embed: EmbedSettings = Field(default_factory=EmbedSettings)
+    split: SplitSettings = Field(default_factory=SplitSettings)
+    shards: ShardSettings = Field(default_factory=ShardSettings)
+    quality: QualitySettings = Field(default_factory=QualitySettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+
+    @model_validator(mode="after")
+    def _root_where_needed(self) -> Config:
+        if self.index.layout != "demo" and not self.root:
+            raise ValueError(
+                f"root is not set: layout '{self.index.layout}' needs the folder with the complexes "
+                "(edit `root:` in the config file, or pass --config root=FOLDER)"
+            )
+        return self
+
+
+T = TypeVar("T", bound=Settings)
+
+
+def parse_settings(model: type[T], data: dict[str, Any], where: str) -> T:
+    """Validate one mapping against a model and name every fault.
+
+    Parameters
+    ----------
+    model : type of Settings
+    data : dict
+        Parsed YAML or JSON.
+    where : str
+        What the data came from, for the message.
+
+    Returns
+    -------
+    Settings
+        An instance of `model`.
+
+    Raises
+    ------
+    BindraeError
+        With each unknown key (and the nearest known one), wrong type or value out of range by its dotted name.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_describe(model, fault) for fault in error.errors()]
+        raise BindraeError(
+            f"{where}: " + "; ".join(lines), "config/README.md lists every key with its default"
+        ) from None
+
+
+def _describe(model: type[Settings], fault: Any) -> str:
+    path = [str(part) for part in fault["loc"]]
+    dotted = ".".join(path)
+    if fault["type"] != "extra_forbidden":
+        return f"{dotted}: {fault['msg']}" if dotted else str(fault["msg"]).removeprefix("Value error, ")
+    known = _known_keys(model, path[:-1])
+    near = difflib.get_close_matches(path[-1], known, n=1)
+    return f"unknown key '{dotted}'" + (f" (did you mean '{near[0]}'?)" if near else f" (known: {', '.join(known)})")
+
+
+def _known_keys(model: type[Settings], path: list[str]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, Settings)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read one YAML mapping; an empty file is an empty mapping.
+
+    Raises
+    ------
+    BindraeError
+        When the file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        data = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise BindraeError(f"{path} does not exist", "check the path; it is taken from the working folder") from None
+    except yaml.YAMLError as error:
+        raise BindraeError(f"{path} is not valid YAML: {error}", "mend the line it names") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise BindraeError(f"{path} holds {type(data).__name__}, not a mapping", "write `key: value` lines")
+    return data
+
+
+def resolve_config(data: dict[str, Any], where: str = "config") -> Config:
+    """Validate a whole configuration, with the model preset merged in.
+
+    Parameters
+    ----------
+    data : dict
+        The merged mapping that Snakemake or a file gives.
+    where : str
+        What the data came from, for messages.
+
+    Returns
+    -------
+    Config
+        With ``model.preset`` resolved into plain values.
+    """
+    data = dict(data)
+    section = data.get("model")
+    if isinstance(section, dict) and section.get("preset"):
+        preset = read_yaml(Path(section["preset"]))
+        parse_settings(ModelSettings, preset, str(section["preset"]))
+        data["model"] = {**preset, **section}
+    return parse_settings(Config, data, where)
+
+
+def load_config(path: Path) -> Config:
+    """Read and validate a configuration file."""
+    return resolve_config(read_yaml(path), str(path))
+
+
+def load_settings(model: type[T], source: str | None) -> T:
+    """Read the settings of one stage from inline JSON or a YAML file.
+
+    Parameters
+    ----------
+    model : type of Settings
+    source : str or None
+        A JSON object, the path of a YAML file, or None for the defaults.
+    """
+    if source is None:
+        return model()
+    if source.lstrip().startswith("{"):
+        try:
+            data = json.loads(source)
+        except json.JSONDecodeError as error:
+            raise BindraeError(f"--settings is not valid JSON: {error}", "pass a JSON object or a YAML file") from None
+        return parse_settings(model, data, "--settings")
+    return parse_settings(model, read_yaml(Path(source)), source)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of `Config`, as written to workflow/schemas/config.schema.json."""
+    return Config.model_json_schema()

@@ -1,0 +1,1 @@
+"""Data: from a folder of complexes to the shards that training reads."""

@@ -1,0 +1,100 @@
+"""Where everything of a dataset and of a training run stands: the only place that knows file names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bindrae.data.storage import read_json
+
+Side = Literal["train", "val", "test"]
+SIDES: tuple[Side, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class DataLayout:
+    """Files of one dataset, under ``results/<dataset>/data``."""
+
+    root: Path
+
+    @property
+    def entries(self) -> Path:
+        """All complexes that the index found."""
+        return self.root / "index" / "entries.parquet"
+
+    @property
+    def batches(self) -> Path:
+        """Batch number to fingerprint of its entries; tells which batches a changed index touches."""
+        return self.root / "index" / "batches.json"
+
+    @property
+    def split(self) -> Path:
+        """Side and cluster of each complex."""
+        return self.root / "split.parquet"
+
+    @property
+    def quality(self) -> Path:
+        """The data quality figures; ``quality.html`` stands beside them."""
+        return self.root / "quality.json"
+
+    def batch(self, stage: str, number: int) -> Path:
+        """Output of a per-batch stage."""
+        suffix = ".pt" if stage == "embed" else ".parquet"
+        return self.root / stage / f"{number:04d}{suffix}"
+
+    def shard(self, side: str, number: int) -> Path:
+        """Metadata of one shard; the tensors stand beside it as ``.pt``."""
+        return self.root / "shards" / f"{side}-{number:04d}.parquet"
+
+    def batch_numbers(self) -> list[int]:
+        """The batches that the index made.
+
+        Raises
+        ------
+        BindraeError
+            When the index has not been made.
+        """
+        return [int(number) for number in read_json(self.batches)]
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """Files of one training run, under ``results/<dataset>/runs/<run>``."""
+
+    root: Path
+
+    @property
+    def model(self) -> Path:
+        """Best weights with the model's settings."""
+        return self.root / "model.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line: the record of the training."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def training(self) -> Path:
+        """Sidecar of the training: settings, hashes, counts, seconds."""
+        return self.root / "training.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Resumable states; never a declared output, because Snakemake deletes those."""
+        return self.root / "checkpoints"
+
+    @property
+    def evaluation(self) -> Path:
+        """Metrics of the best model on the held-out side."""
+        return self.root / "evaluation.json"
+
+    @property
+    def residues(self) -> Path:
+        """The evaluation residue by residue."""
+        return self.root / "residues.parquet"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained report."""
+        return self.root / "report.html"

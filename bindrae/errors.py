@@ -1,0 +1,58 @@
+"""Errors a user can act on: every one says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class BindraeError(Exception):
+    """Input or settings that a user has to mend; shown without a traceback, exit code 2.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, and where.
+    hint : str
+        What to do about it.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  what to do: {self.hint}" if self.hint else self.message
+
+
+class RejectedComplex(BindraeError):
+    """One complex cannot be used; the run goes on and the complex is written to the rejected table.
+
+    Parameters
+    ----------
+    code : str
+        Short stable name of the reason, for counting (see ``REJECTION_CODES``).
+    message, hint : str
+        As for `BindraeError`; an empty hint is filled from ``REJECTION_CODES``.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint or REJECTION_CODES[code])
+        self.code = code
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        # Exceptions cross process boundaries by their constructor's arguments.
+        return type(self), (self.code, self.message, self.hint)
+
+
+REJECTION_CODES: dict[str, str] = {
+    "protein_missing": "put the protein file in place, or leave the complex out of the dataset",
+    "protein_unreadable": "check that the file is a complete PDB or mmCIF file",
+    "protein_empty": "the file must hold amino-acid residues with N, CA and C",
+    "protein_too_large": "raise clean.max_residues, or set clean.chains_within_angstrom",
+    "ligand_missing": "put the ligand file (SDF or MOL2) in place, or leave the complex out",
+    "ligand_unreadable": "write the ligand anew from a chemistry program as SDF or MOL2 with 3-D coordinates",
+    "ligand_empty": "the ligand file must hold at least one heavy atom with coordinates",
+    "ligand_not_3d": "the ligand needs the coordinates of its bound pose",
+    "ligand_far": "protein and ligand must share one coordinate frame; check that they belong together",
+    "ligand_too_large": "raise clean.max_ligand_atoms, or check that the file holds one ligand",
+}
+"""Code of each rejection and the hint shown with it."""

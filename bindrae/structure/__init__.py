@@ -1,0 +1,1 @@
+"""Structure: the residue table, the pocket and the torsions of a complex."""
