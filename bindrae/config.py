@@ -92,6 +92,18 @@ class TokenSettings(Settings):
     context: bool = Field(True, description="Metals, cofactors and further ligands become tokens too.")
 
 
+PLM_WIDTH: dict[str, int] = {
+    "none": 0,
+    "esm2_t6_8M_UR50D": 320,
+    "esm2_t12_35M_UR50D": 480,
+    "esm2_t30_150M_UR50D": 640,
+    "esm2_t33_650M_UR50D": 1280,
+    "esm2_t36_3B_UR50D": 2560,
+    "esm2_t48_15B_UR50D": 5120,
+}
+"""Width of each language model's embedding (Lin et al., Science 379, 1123, 2023)."""
+
+
 class EmbedSettings(Settings):
     """The frozen protein language model."""
 
@@ -104,7 +116,8 @@ class EmbedSettings(Settings):
         "esm2_t36_3B_UR50D",
         "esm2_t48_15B_UR50D",
     ] = Field("none", description="Language model; none costs nothing and needs no download.")
-    weights_dir: str | None = Field(None, description="Folder with <plm>.pt and its contact-regression file; jobs use no network.")
+    weights_dir: str | None = Field(None, description="Folder that holds <plm>.pt; jobs use no network.")
+    weights_sha256: str | None = Field(None, description="Expected SHA-256 of that file; null records it without a check.")
     window: Annotated[int, Field(ge=16, le=1022)] = Field(1022, description="Residues a pass; longer chains use windows.")
     overlap: Annotated[int, Field(ge=0)] = Field(256, description="Residues two neighbouring windows share.")
     dtype: Literal["float16", "float32"] = Field("float16", description="Number format of the stored embeddings.")
@@ -173,7 +186,7 @@ class ModelSettings(Settings):
     ligand_neighbours: Annotated[int, Field(ge=0)] = Field(
         12, description="Nearest tokens a residue reads in its own frame besides the cross-attention; 0 leaves it out."
     )
-    d_plm: Annotated[int, Field(ge=0)] = Field(0, description="Width of the language-model embedding; 0 without one.")
+    d_plm: Annotated[int, Field(ge=0)] = Field(0, description="Width of the language-model embedding; follows embed.plm, leave it out.")
     dropout: Fraction = Field(0.1, description="Dropout in training.")
     max_rotation_deg: Positive = Field(15.0, description="Largest frame rotation a layer (degrees).")
     max_translation_angstrom: Positive = Field(1.5, description="Largest frame translation a layer and component (A).")
@@ -241,7 +254,10 @@ class Config(Settings):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
 
     @model_validator(mode="after")
-    def _root_where_needed(self) -> Config:
+    def _consistent(self) -> Config:
+        width = PLM_WIDTH[self.embed.plm]
+        if self.model.d_plm != width:
+            raise ValueError(f"model.d_plm is {self.model.d_plm}, but embed.plm '{self.embed.plm}' gives {width}: leave d_plm out")
         if self.index.layout != "demo" and not self.root:
             raise ValueError(
                 f"root is not set: layout '{self.index.layout}' needs the folder with the complexes "
@@ -344,6 +360,10 @@ def resolve_config(data: dict[str, Any], where: str = "config") -> Config:
         preset = read_yaml(Path(section["preset"]))
         parse_settings(ModelSettings, preset, str(section["preset"]))
         data["model"] = {**preset, **section}
+    embed = data.get("embed")
+    plm = embed.get("plm", "none") if isinstance(embed, dict) else "none"
+    if isinstance(data.get("model", {}), dict):
+        data["model"] = {"d_plm": PLM_WIDTH.get(plm, 0), **data.get("model", {})}
     return parse_settings(Config, data, where)
 
 

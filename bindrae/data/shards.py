@@ -1,0 +1,154 @@
+"""Shards: what training reads, one parquet of facts and one file of plain tensors for each batch and side."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from bindrae.config import ShardSettings
+from bindrae.data.layout import SIDES, DataLayout
+from bindrae.data.schema import SHAPES, iterate_rows
+from bindrae.data.stages import VERSIONS, check_same_ids
+from bindrae.data.storage import atomic_path, read_table, sha256_text, write_sidecar, write_table
+from bindrae.errors import BindraeError
+
+SHARD = pa.schema(
+    [
+        ("id", pa.string()),
+        ("cluster", pa.string()),
+        ("n_residues", pa.int32()),
+        ("n_tokens", pa.int32()),
+        ("n_ligand_atoms", pa.int32()),
+        ("n_context_atoms", pa.int32()),
+        ("n_contact", pa.int32()),
+    ]
+)
+
+# Tensors of a shard by what they have one entry for: name -> (source column, dtype).
+RESIDUE_TENSORS: dict[str, tuple[str, torch.dtype]] = {
+    "aatype": ("aatype", torch.int8),
+    "chain_index": ("chain_index", torch.int16),
+    "linked": ("linked", torch.bool),
+    "atom14": ("atom14", torch.float32),
+    "atom14_mask": ("atom14_mask", torch.bool),
+    "bfactor": ("bfactor", torch.float16),
+    "torsion_angles": ("angles", torch.float32),
+    "torsion_mask": ("defined", torch.bool),
+    "w_res": ("w_res", torch.float32),
+    "contact": ("contact", torch.bool),
+}
+TOKEN_TENSORS: dict[str, tuple[str, torch.dtype]] = {
+    "lig_points": ("xyz", torch.float32),
+    "lig_types": ("types", torch.uint8),
+}
+LIGAND_TENSORS: dict[str, tuple[str, torch.dtype]] = {
+    "ligand_xyz": ("ligand_xyz", torch.float32),
+    "ligand_element": ("ligand_element", torch.int16),
+}
+CONTEXT_TENSORS: dict[str, tuple[str, torch.dtype]] = {
+    "context_xyz": ("context_xyz", torch.float32),
+    "context_element": ("context_element", torch.int16),
+}
+AXES: dict[str, dict[str, tuple[str, torch.dtype]]] = {
+    "residue": RESIDUE_TENSORS,
+    "token": TOKEN_TENSORS,
+    "ligand": LIGAND_TENSORS,
+    "context": CONTEXT_TENSORS,
+}
+# Columns of the clean table that a shard needs; the others come from pocket, torsions and tokens.
+_CLEAN_COLUMNS = [
+    "id", "sequences", "aatype", "chain_index", "linked", "atom14", "atom14_mask", "bfactor", "ligand_xyz",
+    "ligand_element", "context_xyz", "context_element",
+]  # fmt: skip
+
+
+def shard_tensors_path(shard: Path) -> Path:
+    """The tensors beside a shard's parquet file."""
+    return shard.with_suffix(".pt")
+
+
+def run_shards(layout: DataLayout, number: int, settings: ShardSettings) -> None:
+    """Join the stages of one batch and write its train, val and test shards.
+
+    Raises
+    ------
+    BindraeError
+        When the stages hold different complexes, or a chain has no embedding.
+    """
+    start = time.monotonic()
+    paths = {stage: layout.batch(stage, number) for stage in ("clean", "pocket", "torsions", "tokens")}
+    tables = {
+        "clean": read_table(paths["clean"], _CLEAN_COLUMNS),
+        "pocket": read_table(paths["pocket"], ["id", "w_res", "contact"]),
+        "torsions": read_table(paths["torsions"]),
+        "tokens": read_table(paths["tokens"]),
+    }
+    check_same_ids({str(paths[stage]): table.column("id").to_pylist() for stage, table in tables.items()})
+    side_of = {row["id"]: (row["split"], row["cluster"]) for row in read_table(layout.split).to_pylist()}
+    store = torch.load(layout.batch("embed", number), weights_only=True)
+    rows_of: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+    for parts in zip(*(iterate_rows(table) for table in tables.values()), strict=True):
+        row: dict[str, Any] = {}
+        for part in parts:
+            row |= part
+        if row["id"] not in side_of:
+            raise BindraeError(f"{row['id']} is not in {layout.split}", "rerun the split")
+        side, row["cluster"] = side_of[row["id"]]
+        row["plm"] = _embedding(row, store)
+        rows_of[side].append(row)
+    for side, rows in rows_of.items():
+        shard = layout.shard(side, number)
+        with atomic_path(shard_tensors_path(shard)) as temporary:
+            torch.save(_tensors(rows, int(store["width"]), getattr(torch, settings.dtype)), temporary)
+        write_table(pa.Table.from_pylist([_facts(row) for row in rows], schema=SHARD), shard)
+    counts = {side: len(rows) for side, rows in rows_of.items()}
+    inputs = {**paths, "embed": layout.batch("embed", number), "split": layout.split}
+    write_sidecar(layout.batch("shards", number), "shards", VERSIONS["shards"], settings.model_dump(mode="json"), inputs, counts, time.monotonic() - start)
+
+
+def _embedding(row: dict[str, Any], store: dict[str, Any]) -> torch.Tensor:
+    """Embeddings of a complex's residues, chain by chain in the table's order."""
+    if store["plm"] == "none":
+        return torch.zeros(len(row["aatype"]), 0)
+    parts = []
+    for sequence in row["sequences"]:
+        key = sha256_text(sequence)
+        if key not in store["embeddings"]:
+            raise BindraeError(f"{row['id']}: no embedding for chain {sequence[:20]}...", "rerun the embed stage")
+        parts.append(store["embeddings"][key])
+    joined = torch.cat(parts)
+    if len(joined) != len(row["aatype"]):
+        raise BindraeError(f"{row['id']}: {len(joined)} embeddings for {len(row['aatype'])} residues", "rerun clean and embed")
+    return joined
+
+
+def _facts(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "cluster": row["cluster"],
+        "n_residues": len(row["aatype"]),
+        "n_tokens": len(row["xyz"]),
+        "n_ligand_atoms": len(row["ligand_element"]),
+        "n_context_atoms": len(row["context_element"]),
+        "n_contact": int(row["contact"].sum()),
+    }
+
+
+def _tensors(rows: list[dict[str, Any]], width: int, plm_dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = {}
+    for axis, columns in AXES.items():
+        for name, (column, dtype) in columns.items():
+            shape = (0, *SHAPES.get(column, ()))
+            arrays = [row[column] for row in rows]
+            joined = np.concatenate([np.zeros(shape, dtype=arrays[0].dtype), *arrays]) if arrays else np.zeros(shape)
+            tensors[name] = torch.from_numpy(np.ascontiguousarray(joined)).to(dtype)
+        first = next(iter(columns.values()))[0]
+        lengths = torch.tensor([0] + [len(row[first]) for row in rows])
+        tensors[f"{axis}_offsets"] = torch.cumsum(lengths, 0)
+    tensors["plm"] = torch.cat([torch.zeros(0, width), *(row["plm"] for row in rows)]).to(plm_dtype)
+    return tensors

@@ -1,0 +1,1 @@
+"""Evaluation: metrics, floors, intervals and the report."""

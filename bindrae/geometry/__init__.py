@@ -1,0 +1,1 @@
+"""Geometry: rigid motions and forward kinematics."""
