@@ -394,4 +394,5 @@ def load_settings(model: type[T], source: str | None) -> T:
 
 def json_schema() -> dict[str, Any]:
     """The JSON schema of `Config`, as written to workflow/schemas/config.schema.json."""
-    return Config.model_json_schema()
+    # Validators look for the dialect in the schema itself; pydantic leaves it out.
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}

@@ -20,7 +20,7 @@ class Ligand:
     """Heavy atoms of a ligand, their bonds and where they came from."""
 
     mol: Chem.Mol  # sanitised, without hydrogens, one conformer: the crystal pose
-    route: str  # which reading succeeded: sdf, sdf-cleared, mol2
+    route: str  # which reading succeeded: sdf or mol2
     xyz: np.ndarray  # [M, 3] float32, angstrom
     element: np.ndarray  # [M] int16, atomic number
     charge: np.ndarray  # [M] int8, formal charge
@@ -88,7 +88,7 @@ def _routes(path: Path) -> list[tuple[str, Callable[[str], Chem.Mol | None]]]:
 
 
 def _from_sdf(text: str) -> Chem.Mol | None:
-    block = clear_hydrogen_counts(text.replace("\r\n", "\n").split("\n$$$$")[0])
+    block = clear_query_columns(text.replace("\r\n", "\n").split("\n$$$$")[0])
     mol = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False, strictParsing=False)
     return _sanitise(mol)
 
@@ -97,24 +97,27 @@ def _from_mol2(text: str) -> Chem.Mol | None:
     return _sanitise(Chem.MolFromMol2Block(text.replace("\r\n", "\n"), sanitize=False, removeHs=False))
 
 
-def clear_hydrogen_counts(block: str) -> str:
-    """Blank the hydrogen-count and valence columns of a V2000 atom block.
+def clear_query_columns(block: str) -> str:
+    """Blank the columns of a V2000 block that make a molecule a query.
 
-    Files of PDBbind and CASF fill them in; RDKit then takes every atom for a query and perceives no aromaticity.
-    The hydrogens themselves are in these files as atoms, so nothing is lost.
+    Files of PDBbind and CASF fill in the hydrogen count and the valence of each atom and the topology of each bond
+    (ring or chain); RDKit then takes atoms and bonds for queries and perceives no aromaticity. The hydrogens themselves
+    are in these files as atoms, so nothing is lost.
     """
     lines = block.split("\n")
     if len(lines) < 4 or "V2000" not in lines[3]:
         return block
     try:
-        n_atoms = int(lines[3][:3])
+        n_atoms, n_bonds = int(lines[3][:3]), int(lines[3][3:6])
     except ValueError:
         return block
-    for i in range(4, min(4 + n_atoms, len(lines))):
-        line = lines[i]
-        if len(line) > 42:
-            padded = line.ljust(69)
+    first_bond = min(4 + n_atoms, len(lines))
+    for i in range(4, first_bond):
+        if len(lines[i]) > 42:
+            padded = lines[i].ljust(69)
             lines[i] = (padded[:42] + "  0" + padded[45:48] + "  0" + padded[51:]).rstrip()
+    for i in range(first_bond, min(first_bond + n_bonds, len(lines))):
+        lines[i] = lines[i][:12]  # atoms, order and stereo stay
     return "\n".join(lines)
 
 

@@ -39,9 +39,9 @@ def dihedral(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> tupl
     safe = np.where(length > 0, length, 1.0)
     x = (n1 * n2).sum(-1)
     y = (np.cross(n1, n2) * (b1 / safe[..., None])).sum(-1)
-    angle = np.where(defined, np.arctan2(y, x), 0.0)
-    # float32 rounds -pi and pi apart: keep one of the two.
-    return np.where(angle <= -np.pi, np.pi, angle).astype(np.float32), defined
+    angle = np.where(defined, np.arctan2(y, x), 0.0).astype(np.float32)
+    # float32 rounds angles just above -pi to it: of -pi and pi keep one.
+    return np.where(angle <= np.float32(-np.pi), np.float32(np.pi), angle), defined
 
 
 def residue_torsions(

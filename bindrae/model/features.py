@@ -1,0 +1,140 @@
+"""What the network is given of a complex: backbone geometry and residue types, never a side-chain atom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bindrae.data.dataset import IPABatch
+from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
+from bindrae.geometry.rigid import Frames, apply, build_frames_from_3_points, safe_norm
+
+# psi that places O where the next residue is missing: that of an extended chain.
+_DEFAULT_PSI = 2.3
+
+
+@dataclass
+class Backbone:
+    """Frames of N residues and what follows from them alone."""
+
+    frames: Frames  # R [B, N, 3, 3], t [B, N, 3] angstrom
+    points: Tensor  # [B, N, 5, 3] N, CA, C, O, virtual CB (angstrom)
+    torsions: Tensor  # [B, N, 3, 2] (sin, cos) of phi, psi, omega; 0 where undefined
+    defined: Tensor  # [B, N, 3] bool
+
+
+def dihedral_circle(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    """(sin, cos) of the torsion about b-c; (0, 0) where the atoms are collinear, with finite gradients.
+
+    Parameters
+    ----------
+    a, b, c, d : Tensor
+        [..., 3].
+    """
+    axis = c - b
+    axis = axis / safe_norm(axis).unsqueeze(-1)
+    v, w = a - b, d - c
+    v = v - (v * axis).sum(-1, keepdim=True) * axis
+    w = w - (w * axis).sum(-1, keepdim=True) * axis
+    scale = (safe_norm(v, 1e-4) * safe_norm(w, 1e-4)).unsqueeze(-1)
+    return torch.stack([(torch.linalg.cross(axis, v) * w).sum(-1), (v * w).sum(-1)], dim=-1) / scale
+
+
+def backbone_torsions(N: Tensor, CA: Tensor, C: Tensor, linked: Tensor) -> tuple[Tensor, Tensor]:
+    """phi, psi and omega of the input backbone.
+
+    Parameters
+    ----------
+    N, CA, C : Tensor
+        [B, N, 3] (A).
+    linked : Tensor
+        [B, N] bool, peptide bond to the next row.
+
+    Returns
+    -------
+    circle : Tensor
+        [B, N, 3, 2] (sin, cos); 0 where undefined.
+    defined : Tensor
+        [B, N, 3] bool.
+    """
+    joined = linked[:, :-1]
+    phi = dihedral_circle(C[:, :-1], N[:, 1:], CA[:, 1:], C[:, 1:])
+    psi = dihedral_circle(N[:, :-1], CA[:, :-1], C[:, :-1], N[:, 1:])
+    omega = dihedral_circle(CA[:, :-1], C[:, :-1], N[:, 1:], CA[:, 1:])
+    none = torch.zeros_like(joined[:, :1])
+    defined = torch.stack([torch.cat([none, joined], 1), *[torch.cat([joined, none], 1)] * 2], dim=-1)
+    pad = phi.new_zeros(phi.shape[0], 1, 2)
+    circle = torch.stack([torch.cat([pad, phi], 1), torch.cat([psi, pad], 1), torch.cat([omega, pad], 1)], dim=2)
+    return circle * defined.unsqueeze(-1), defined
+
+
+def backbone_features(N: Tensor, CA: Tensor, C: Tensor, linked: Tensor, aatype: Tensor) -> Backbone:
+    """Frames, the five backbone points and the backbone torsions.
+
+    O and CB are placed by ideal geometry, not read: files lack or misplace O more often than they do N, CA, C.
+    """
+    frames = build_frames_from_3_points(N, CA, C)
+    torsions, defined = backbone_torsions(N, CA, C, linked)
+    default = angles_to_circle(torch.full_like(torsions[:, :, 1, 0], _DEFAULT_PSI))
+    psi = torch.where(defined[:, :, 1, None], torsions[:, :, 1], default)
+    all_torsions = torsions.new_zeros(*aatype.shape, 7, 2)
+    all_torsions[..., 1] = 1.0
+    all_torsions[:, :, 1] = psi
+    # Glycine has no CB: build every residue as alanine (type 0).
+    atoms, _ = torsions_to_atoms(frames, all_torsions, torch.zeros_like(aatype))
+    points = torch.stack([N, CA, C, atoms[:, :, 3], atoms[:, :, 4]], dim=2)
+    return Backbone(frames, points, torsions, defined)
+
+
+def centre_batch(batch: IPABatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Backbone and tokens moved so that the mean CA of each complex is the origin.
+
+    Far from the origin half precision, and even float32, loses the digits that geometry lives in.
+
+    Returns
+    -------
+    N, CA, C : Tensor
+        [B, N, 3] (A).
+    lig_points : Tensor
+        [B, M, 3] (A).
+    origin : Tensor
+        [B, 1, 3], what was subtracted.
+
+    Raises
+    ------
+    ValueError
+        When an input coordinate is not a number, with the complexes' ids.
+    """
+    mask = batch.node_mask.unsqueeze(-1)
+    for name in ("N", "Ca", "C", "lig_points", "esm"):
+        finite = torch.isfinite(getattr(batch, name)).flatten(1).all(1)
+        if not finite.all():
+            bad = [i for i, ok in zip(batch.pdb_ids, finite.tolist(), strict=True) if not ok]
+            raise ValueError(f"{name} of {', '.join(bad)} holds values that are not finite")
+    count = mask.sum(1, keepdim=True).clamp_min(1)
+    origin = torch.where(mask, batch.Ca, 0.0).sum(1, keepdim=True) / count
+    padding = ~mask
+
+    def moved(x: Tensor) -> Tensor:
+        return torch.where(padding, x, x - origin)
+
+    return moved(batch.N), moved(batch.Ca), moved(batch.C), batch.lig_points - origin, origin
+
+
+def rebuild_backbone(frames: Frames, noisy: Frames, N: Tensor, CA: Tensor, C: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Backbone atoms carried along when each residue's frame is moved.
+
+    Parameters
+    ----------
+    frames, noisy : frames
+        Before and after.
+    N, CA, C : Tensor
+        [B, N, 3] atoms before (A).
+    """
+    R, t = frames
+    points = torch.stack([N, CA, C], dim=2)
+    local = (R.transpose(-1, -2).unsqueeze(2) @ (points - t.unsqueeze(2)).unsqueeze(-1)).squeeze(-1)
+    moved = apply(noisy, local)
+    return moved[:, :, 0], moved[:, :, 1], moved[:, :, 2]

@@ -1,0 +1,156 @@
+"""The local branch: messages from the nearest residues and tokens, with their full relative geometry.
+
+A rank-2 factorised edge cannot say where exactly a neighbour stands; these edges can, for the few that matter.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bindrae.model.features import Backbone
+from bindrae.model.neighbours import RadialBasis, gather_rows, nearest, pair_distances
+
+_MAX_OFFSET = 32
+_N_POINTS = 5  # N, CA, C, O, CB
+_CHAIN_OFFSET = 2 * _MAX_OFFSET + 1  # another chain
+_NM = 0.1
+
+
+class ResidueEdges(nn.Module):
+    """Edges to the k nearest residues: 5x5 atom distances, relative frame, place along the chain.
+
+    Parameters
+    ----------
+    k : int
+        Neighbours.
+    width : int
+        Width of an edge.
+    num_rbf : int
+        Radial basis functions a distance.
+    """
+
+    def __init__(self, k: int, width: int, num_rbf: int) -> None:
+        super().__init__()
+        self.k = k
+        self.rbf = RadialBasis(num_rbf)
+        self.offset = nn.Embedding(_CHAIN_OFFSET + 1, width)
+        self.project = nn.Linear(_N_POINTS**2 * num_rbf + 12, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, backbone: Backbone, residue_index: Tensor, chain_index: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Edges of every residue.
+
+        Parameters
+        ----------
+        backbone : Backbone
+        residue_index, chain_index : Tensor
+            [B, N].
+        mask : Tensor
+            [B, N] bool.
+
+        Returns
+        -------
+        edge : Tensor
+            [B, N, K, width].
+        index : Tensor
+            [B, N, K].
+        valid : Tensor
+            [B, N, K] bool.
+        """
+        R, t = backbone.frames
+        index, valid = nearest(t, t, mask, self.k, exclude_self=True)
+        with torch.autocast(t.device.type, enabled=False):
+            other_R, other_t = gather_rows(R, index), gather_rows(t, index)
+            local = (R.transpose(-1, -2).unsqueeze(2) @ (other_t - t.unsqueeze(2)).unsqueeze(-1)).squeeze(-1)
+            turn = R.transpose(-1, -2).unsqueeze(2) @ other_R
+            distance = pair_distances(backbone.points.unsqueeze(2), gather_rows(backbone.points, index))
+            features = torch.cat([self.rbf(distance).flatten(-2), local * _NM, turn.flatten(-2)], dim=-1)
+        step = (gather_rows(residue_index, index) - residue_index.unsqueeze(-1)).clamp(-_MAX_OFFSET, _MAX_OFFSET)
+        same = gather_rows(chain_index, index) == chain_index.unsqueeze(-1)
+        offset = torch.where(same, step + _MAX_OFFSET, _CHAIN_OFFSET)
+        return self.norm(self.project(features) + self.offset(offset)), index, valid
+
+
+class TokenEdges(nn.Module):
+    """Edges to the k nearest ligand tokens: place in the residue's frame, distances to its five points, type.
+
+    Parameters
+    ----------
+    k, width, num_rbf : int
+        As for `ResidueEdges`.
+    n_types : int
+        Width of a token's type.
+    """
+
+    def __init__(self, k: int, width: int, num_rbf: int, n_types: int) -> None:
+        super().__init__()
+        self.k = k
+        self.rbf = RadialBasis(num_rbf)
+        self.project = nn.Linear(_N_POINTS * num_rbf + 3 + n_types, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, backbone: Backbone, points: Tensor, types: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Edges of every residue.
+
+        Parameters
+        ----------
+        backbone : Backbone
+        points, types, mask : Tensor
+            [B, M, 3] (A), [B, M, n_types], [B, M] bool.
+
+        Returns
+        -------
+        edge : Tensor
+            [B, N, K, width], K at most M.
+        valid : Tensor
+            [B, N, K] bool.
+        """
+        R, t = backbone.frames
+        index, valid = nearest(backbone.points[:, :, -1], points, mask, self.k)
+        with torch.autocast(t.device.type, enabled=False):
+            near = gather_rows(points, index)
+            local = (R.transpose(-1, -2).unsqueeze(2) @ (near - t.unsqueeze(2)).unsqueeze(-1)).squeeze(-1)
+            distance = pair_distances(backbone.points.unsqueeze(2), near.unsqueeze(-2))
+            # Beyond the basis' reach a token says nothing; the clamp keeps a far ligand from shouting.
+            features = torch.cat([self.rbf(distance).flatten(-2), (local * _NM).clamp(-3, 3), gather_rows(types, index)], dim=-1)
+        return self.norm(self.project(features)), valid
+
+
+class Messages(nn.Module):
+    """One round of messages along edges, averaged at the receiver (residual, normalised at the input).
+
+    Parameters
+    ----------
+    c_s : int
+        Width of the residue representation.
+    width : int
+        Width of edges and messages.
+    from_residues : bool
+        Whether senders are residues, whose representation joins the message.
+    dropout : float
+    """
+
+    def __init__(self, c_s: int, width: int, from_residues: bool, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(c_s)
+        self.receiver = nn.Linear(c_s, width)
+        self.sender = nn.Linear(c_s, width, bias=False) if from_residues else None
+        self.edge = nn.Linear(width, width, bias=False)
+        self.hidden = nn.Linear(width, width)
+        self.out = nn.Linear(width, c_s)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, s: Tensor, edge: Tensor, valid: Tensor, index: Tensor | None = None) -> Tensor:
+        """New [B, N, c_s] from [B, N, c_s], [B, N, K, width], [B, N, K] and, for residues, [B, N, K]."""
+        normed = self.norm(s)
+        message = self.receiver(normed).unsqueeze(2) + self.edge(edge)
+        if self.sender is not None:
+            assert index is not None
+            message = message + gather_rows(self.sender(normed), index)
+        message = torch.nn.functional.gelu(self.hidden(torch.nn.functional.gelu(message)))
+        count = valid.sum(-1, keepdim=True).clamp_min(1)
+        pooled = (message * valid.unsqueeze(-1)).sum(2) / count
+        return s + self.dropout(self.out(pooled))

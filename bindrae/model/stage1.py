@@ -1,0 +1,194 @@
+"""Stage-1: backbone, sequence and ligand in; torsions, frames and every heavy atom out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from bindrae.chem import residues as aa
+from bindrae.chem.probes import N_TOKEN_TYPES
+from bindrae.config import ModelSettings, parse_settings
+from bindrae.data.dataset import IPABatch
+from bindrae.errors import BindraeError
+from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
+from bindrae.geometry.rigid import Frames
+from bindrae.model.edges import create_edge_embedder
+from bindrae.model.features import Backbone, backbone_features, centre_batch
+from bindrae.model.heads import CHI1, MultimodalHead, TorsionHead, TorsionPrediction
+from bindrae.model.ligand_condition import create_ligand_conditioner
+from bindrae.model.local import ResidueEdges, TokenEdges
+from bindrae.model.trunk import TrunkLayer
+
+FORMAT = "bindrae-stage1-1"
+
+
+@dataclass
+class Stage1Output:
+    """Prediction for a batch, in the coordinates of its input."""
+
+    torsions: TorsionPrediction
+    frames: Frames  # R [B, N, 3, 3], t [B, N, 3] angstrom
+    atom14: Tensor  # [B, N, 14, 3] angstrom
+    atom14_mask: Tensor  # [B, N, 14] bool, slots of the residue's type
+
+
+class ESMAdapter(nn.Module):
+    """Language-model embedding to the residue width: LayerNorm and one linear layer.
+
+    Parameters
+    ----------
+    d_plm, c_s : int
+    """
+
+    def __init__(self, d_plm: int, c_s: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_plm)
+        self.linear = nn.Linear(d_plm, c_s)
+
+    def forward(self, esm: Tensor) -> Tensor:
+        """[B, N, d_plm] to [B, N, c_s]."""
+        out: Tensor = self.linear(self.norm(esm))
+        return out
+
+
+class Stage1(nn.Module):
+    """The decoder of side chains for a holo backbone.
+
+    Parameters
+    ----------
+    settings : ModelSettings
+        The architecture; `save_model` stores it with the weights.
+    """
+
+    step: Tensor
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        c_s = settings.c_s
+        self.residue_type = nn.Embedding(aa.N_TYPES, c_s)
+        self.backbone_torsions = nn.Linear(9, c_s)
+        self.adapter = ESMAdapter(settings.d_plm, c_s) if settings.d_plm else None
+        self.edges = create_edge_embedder(c_s, settings.c_z, settings.z_rank, settings.num_rbf, settings.edge_neighbours)
+        self.residue_edges = (
+            ResidueEdges(settings.local_neighbours, settings.local_hidden, settings.num_rbf) if settings.local_neighbours else None
+        )
+        self.token_edges = (
+            TokenEdges(settings.ligand_neighbours, settings.local_hidden, settings.num_rbf, N_TOKEN_TYPES)
+            if settings.ligand_neighbours
+            else None
+        )
+        self.layers = nn.ModuleList(TrunkLayer(settings) for _ in range(settings.depth))
+        n_conditioners = 1 if settings.ligand_shared else settings.depth + 1
+        self.conditioners = nn.ModuleList(
+            create_ligand_conditioner(c_s, settings.d_lig, settings.ligand_heads, settings.ligand_warmup_steps, N_TOKEN_TYPES)
+            for _ in range(n_conditioners)
+        )
+        self.head = MultimodalHead(c_s, settings.chi_bins) if settings.chi_head == "bins" else TorsionHead(c_s)
+        # Steps trained so far: lambda of the conditioners must be at prediction what it was in training.
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, batch: IPABatch, teacher_forcing: bool = False) -> Stage1Output:
+        """Predict a batch.
+
+        Parameters
+        ----------
+        batch : IPABatch
+            Only the input fields are read, and with `teacher_forcing` the true torsions.
+        teacher_forcing : bool
+            Condition each chi on the true ones before it; for training.
+
+        Raises
+        ------
+        ValueError
+            When an input is not finite.
+        """
+        N, CA, C, tokens, origin = centre_batch(batch)
+        with torch.autocast(N.device.type, enabled=False):
+            backbone = backbone_features(N, CA, C, batch.linked, batch.aatype)
+        s, z, residue_edges, token_edges = self._embed(batch, backbone, tokens)
+        frames = backbone.frames
+        step = int(self.step)
+
+        def condition(s: Tensor, layer: int) -> Tensor:
+            conditioner = self.conditioners[0 if self.settings.ligand_shared else layer]
+            out: Tensor = conditioner(s, frames, tokens, batch.lig_types, batch.lig_mask, step)
+            return out
+
+        s = condition(s, 0)
+        for number, layer in enumerate(self.layers, start=1):
+            s, frames = layer(s, frames, z, batch.node_mask, residue_edges, token_edges)
+            s = condition(s, number)
+        s = s + self.residue_type(batch.aatype)
+        true_chi = angles_to_circle(batch.torsion_angles[..., CHI1:]) if teacher_forcing else None
+        torsions = self.head(s, backbone.torsions, batch.aatype, true_chi)
+        with torch.autocast(N.device.type, enabled=False):
+            atoms, mask = torsions_to_atoms(frames, torsions.circle, batch.aatype)
+        atoms = atoms + origin.unsqueeze(2)
+        return Stage1Output(torsions, (frames[0], frames[1] + origin), atoms, mask & batch.node_mask.unsqueeze(-1))
+
+    def _embed(
+        self, batch: IPABatch, backbone: Backbone, tokens: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor] | None, tuple[Tensor, Tensor] | None]:
+        known = torch.cat([backbone.torsions.flatten(-2), backbone.defined.to(backbone.torsions.dtype)], dim=-1)
+        s = self.residue_type(batch.aatype) + self.backbone_torsions(known)
+        if self.adapter is not None:
+            if batch.esm.shape[-1] != self.settings.d_plm:
+                raise ValueError(f"the model reads embeddings of width {self.settings.d_plm}, the batch has {batch.esm.shape[-1]}")
+            s = s + self.adapter(batch.esm)
+        ca, cb = backbone.points[:, :, 1], backbone.points[:, :, 4]
+        z_f1, z_f2, _ = self.edges(s, ca, cb, batch.node_mask, batch.residue_index)
+        residue_edges = (
+            self.residue_edges(backbone, batch.residue_index, batch.chain_index, batch.node_mask) if self.residue_edges is not None else None
+        )
+        token_edges = None
+        if self.token_edges is not None and tokens.shape[1]:
+            token_edges = self.token_edges(backbone, tokens, batch.lig_types, batch.lig_mask)
+        return s, (z_f1, z_f2), residue_edges, token_edges
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def save_model(model: Stage1, path: Path, facts: dict[str, str]) -> None:
+    """Write weights and architecture to one safetensors file (not atomic; see `storage.atomic_path`).
+
+    Parameters
+    ----------
+    model : Stage1
+    path : Path
+    facts : dict of str to str
+        Provenance to store beside the settings.
+    """
+    metadata = {"format": FORMAT, "settings": json.dumps(model.settings.model_dump(mode="json")), **facts}
+    save_file({name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}, path, metadata)
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> Stage1:
+    """Build the model that a file holds, in evaluation mode; the file's architecture decides, no config is read.
+
+    Raises
+    ------
+    BindraeError
+        When the file is missing or is not a Stage-1 model.
+    """
+    if not path.is_file():
+        raise BindraeError(f"{path} does not exist", "train a model first, or check the path")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except Exception as error:  # safetensors raises its own type for a damaged header
+        raise BindraeError(f"{path} is not a safetensors file: {error}", "train again, or fetch the file again") from None
+    if metadata.get("format") != FORMAT:
+        raise BindraeError(f"{path} is not a BINDRAE Stage-1 model (format {metadata.get('format')!r})", f"this version reads {FORMAT}")
+    model = Stage1(parse_settings(ModelSettings, json.loads(metadata["settings"]), str(path)))
+    model.load_state_dict(load_file(path))
+    return model.to(device).eval()

@@ -1,0 +1,1 @@
+"""Training: losses, schedule, loop, checkpoints."""

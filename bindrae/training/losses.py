@@ -1,0 +1,369 @@
+"""The losses of Stage-1. All act on the atoms that forward kinematics built, so torsions and geometry are one."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from bindrae.chem import residues as aa
+from bindrae.chem.topology import CLASH_SEPARATION, CLASH_TOLERANCE, residue_separation, separation_through_bond
+from bindrae.config import TrainingSettings
+from bindrae.data.dataset import IPABatch
+from bindrae.geometry.kinematics import angles_to_circle
+from bindrae.geometry.rigid import Frames, build_frames_from_3_points
+from bindrae.model.heads import CHI1, TorsionPrediction
+from bindrae.model.neighbours import gather_rows, nearest
+from bindrae.model.stage1 import Stage1Output
+
+_FRAME_CHUNK = 128
+_PAIR_NEIGHBOURS = 16
+_RESIDUE_CHUNK = 256
+_SG = aa.ATOM14_NAMES[aa.TYPE_OF_NAME["CYS"]].index("SG")
+LOSS_NAMES = ("torsion", "fape", "distance", "clash")
+
+
+@cache
+def _table(name: str, device: torch.device) -> Tensor:
+    cys = aa.TYPE_OF_NAME["CYS"]
+    arrays = {
+        "swap": aa.SWAP_SLOTS,
+        "radius": aa.ATOM14_RADIUS,
+        "pi_periodic": aa.CHI_PI_PERIODIC,
+        "chi_atoms": aa.CHI_ATOMS,
+        "separation": residue_separation(),
+        "peptide_to": residue_separation()[:, :, aa.SLOT_C],
+        "peptide_from": residue_separation()[:, aa.SLOT_N, :],
+        "disulfide": separation_through_bond(cys, _SG, cys, _SG),
+    }
+    return torch.as_tensor(arrays[name], device=device)
+
+
+def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum().clamp_min(1e-6)
+
+
+def rename_ambiguous(pred: Tensor, true: Tensor, mask: Tensor, aatype: Tensor) -> tuple[Tensor, Tensor]:
+    """The truth with the names of symmetric atoms swapped wherever that is closer to the prediction.
+
+    Parameters
+    ----------
+    pred, true : Tensor
+        [..., 14, 3] atoms in one coordinate frame (A).
+    mask : Tensor
+        [..., 14] bool, atoms of the truth.
+    aatype : Tensor
+        [...] types.
+
+    Returns
+    -------
+    true, mask : Tensor
+        In the better naming.
+    """
+    swap = _table("swap", pred.device)[aatype]
+    other = torch.gather(true, -2, swap.unsqueeze(-1).expand(*swap.shape, 3))
+    other_mask = torch.gather(mask, -1, swap)
+    with torch.no_grad():
+        error = (((pred - true) ** 2).sum(-1) * mask).sum(-1)
+        other_error = (((pred - other) ** 2).sum(-1) * other_mask).sum(-1)
+        better = other_error < error
+    return torch.where(better[..., None, None], other, true), torch.where(better[..., None], other_mask, mask)
+
+
+def fape_loss(
+    pred_frames: Frames,
+    true_frames: Frames,
+    pred_atoms: Tensor,
+    true_atoms: Tensor,
+    frame_mask: Tensor,
+    atom_mask: Tensor,
+    atom_weight: Tensor | None = None,
+    clamp: float = 10.0,
+) -> Tensor:
+    """Frame-aligned point error (Jumper et al. 2021, SI algorithm 28), in A.
+
+    Every atom of the prediction in every predicted frame against the same atom of the truth in the true frame. Frames
+    are taken in chunks that are computed again in the backward pass, so memory grows linearly.
+
+    Parameters
+    ----------
+    pred_frames, true_frames : (R [B, N, 3, 3], t [B, N, 3])
+    pred_atoms, true_atoms : Tensor
+        [B, A, 3] (A).
+    frame_mask : Tensor
+        [B, N] bool.
+    atom_mask : Tensor
+        [B, A] bool.
+    atom_weight : Tensor, optional
+        [B, A] weights; 1 by default.
+    clamp : float
+        Largest error of a pair (A).
+
+    Returns
+    -------
+    Tensor
+        Scalar: weighted mean over atoms and frames of each complex, then over complexes.
+    """
+    weight = atom_mask.to(pred_atoms.dtype) * (1.0 if atom_weight is None else atom_weight)
+
+    def chunk(R: Tensor, t: Tensor, true_R: Tensor, true_t: Tensor, keep: Tensor, atoms: Tensor) -> Tensor:
+        local = _in_frames(atoms, R, t) - _in_frames(true_atoms, true_R, true_t)
+        error = torch.sqrt((local**2).sum(-1) + 1e-6).clamp(max=clamp)  # [B, A, n]
+        return ((error * weight.unsqueeze(-1)).sum(1) * keep).sum(1)
+
+    total = pred_atoms.new_zeros(pred_atoms.shape[0])
+    for start in range(0, frame_mask.shape[1], _FRAME_CHUNK):
+        rows = slice(start, start + _FRAME_CHUNK)
+        parts = [x[:, rows] for x in (*pred_frames, *true_frames)]
+        total = total + checkpoint(chunk, *parts, frame_mask[:, rows], pred_atoms, use_reentrant=False)
+    count = weight.sum(1) * frame_mask.sum(1)
+    return (total / count.clamp_min(1e-6)).mean()
+
+
+def _in_frames(atoms: Tensor, R: Tensor, t: Tensor) -> Tensor:
+    """[B, A, n, 3] coordinates of every atom in every frame, by one matrix product."""
+    axes = R.permute(0, 2, 1, 3).flatten(2)  # [B, 3, n * 3]
+    turned = (atoms @ axes).unflatten(-1, (-1, 3))
+    return turned - (t.unsqueeze(-2) @ R).squeeze(-2).unsqueeze(1)
+
+
+def chi_trains(batch: IPABatch, max_bfactor: float | None) -> Tensor:
+    """Chis that are defined and whose four atoms are well ordered: [B, N, 4] bool."""
+    defined = batch.torsion_mask[..., CHI1:]
+    if max_bfactor is None:
+        return defined
+    slots = _table("chi_atoms", batch.aatype.device)[batch.aatype]
+    bfactor = torch.gather(batch.bfactor.unsqueeze(2).expand(-1, -1, 4, -1), -1, slots).amax(-1)
+    return defined & (bfactor <= max_bfactor)
+
+
+def torsion_loss(pred: TorsionPrediction, batch: IPABatch, weight: Tensor, max_bfactor: float | None = 40.0) -> Tensor:
+    """Error of the torsions: 1 - cos for single directions, likelihood and offset for the multimodal head.
+
+    A chi that is the same after half a turn is compared with the nearer of its two values.
+
+    Parameters
+    ----------
+    pred : TorsionPrediction
+    batch : IPABatch
+    weight : Tensor
+        [B, N] residue weights.
+    max_bfactor : float or None
+        See `chi_trains`.
+
+    Returns
+    -------
+    Tensor
+        Scalar.
+    """
+    true = angles_to_circle(batch.torsion_angles)
+    cosine = (pred.circle * true).sum(-1)
+    norm = (torch.sqrt((pred.raw**2).sum(-1) + 1e-8) - 1) ** 2
+    backbone = batch.torsion_mask[..., :CHI1] * weight.unsqueeze(-1)
+    chi = chi_trains(batch, max_bfactor) * weight.unsqueeze(-1)
+    periodic = _table("pi_periodic", weight.device)[batch.aatype]
+    if pred.chi_logits is None or pred.chi_offsets is None:
+        chi_cosine = torch.where(periodic, cosine[..., CHI1:].abs(), cosine[..., CHI1:])
+        error = 1 - torch.cat([cosine[..., :CHI1], chi_cosine], dim=-1) + 0.02 * norm
+        return _weighted_mean(error, torch.cat([backbone, chi], dim=-1))
+    backbone_error = _weighted_mean(1 - cosine[..., :CHI1] + 0.02 * norm[..., :CHI1], backbone)
+    return backbone_error + _weighted_mean(_mode_error(pred.chi_logits, pred.chi_offsets, batch, periodic), chi)
+
+
+def _mode_error(logits: Tensor, offsets: Tensor, batch: IPABatch, periodic: Tensor) -> Tensor:
+    """[B, N, 4] negative log likelihood of the true bin plus the offset's error in it."""
+    bins = logits.shape[-1]
+    width = 2 * math.pi / bins
+    place = (batch.torsion_angles[..., CHI1:] + math.pi) / width
+    true_bin = place.floor().long().clamp(0, bins - 1)
+    remainder = (place - true_bin - 0.5) * width
+    other_bin = (true_bin + bins // 2) % bins
+    log_p = torch.log_softmax(logits, dim=-1)
+    p_true = torch.gather(log_p, -1, true_bin.unsqueeze(-1)).squeeze(-1)
+    p_other = torch.gather(log_p, -1, other_bin.unsqueeze(-1)).squeeze(-1)
+    likelihood = torch.where(periodic, torch.logaddexp(p_true, p_other), p_true)
+    at_true = torch.gather(offsets, -1, true_bin.unsqueeze(-1)).squeeze(-1)
+    at_other = torch.gather(offsets, -1, other_bin.unsqueeze(-1)).squeeze(-1)
+    miss = (at_true - remainder).abs() / width
+    miss_other = (at_other - remainder).abs() / width
+    return -likelihood + torch.where(periodic, 0.5 * (miss + miss_other), miss)
+
+
+def neighbour_pairs(atoms: Tensor, mask: Tensor, k: int = _PAIR_NEIGHBOURS) -> tuple[Tensor, Tensor]:
+    """Each residue's k nearest residues (itself among them) by CA.
+
+    Parameters
+    ----------
+    atoms : Tensor
+        [B, N, 14, 3] (A).
+    mask : Tensor
+        [B, N] bool.
+
+    Returns
+    -------
+    index, valid : Tensor
+        [B, N, K] and [B, N, K] bool.
+    """
+    ca = atoms[:, :, aa.SLOT_CA].detach()
+    index, valid = nearest(ca, ca, mask, k)
+    return index, valid & mask.unsqueeze(-1)
+
+
+def _chunks(index: Tensor) -> list[slice]:
+    return [slice(start, start + _RESIDUE_CHUNK) for start in range(0, index.shape[1], _RESIDUE_CHUNK)]
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    return torch.sqrt(((a.unsqueeze(-2) - b.unsqueeze(-3)) ** 2).sum(-1) + 1e-6)
+
+
+def distance_loss(
+    pred: Tensor, true: Tensor, mask: Tensor, weight: Tensor, index: Tensor, valid: Tensor, clamp: float = 5.0
+) -> Tensor:
+    """Mean absolute error of the distances between heavy atoms of neighbouring residues (A).
+
+    Parameters
+    ----------
+    pred, true : Tensor
+        [B, N, 14, 3] (A).
+    mask : Tensor
+        [B, N, 14] bool, atoms of both.
+    weight : Tensor
+        [B, N] residue weights; a pair has the larger of its two.
+    index, valid : Tensor
+        [B, N, K] neighbours from `neighbour_pairs`.
+    clamp : float
+        Largest error of a pair (A).
+    """
+
+    def chunk(rows: slice, pred: Tensor) -> tuple[Tensor, Tensor]:
+        near = index[:, rows]
+        error = (
+            _distances(pred[:, rows].unsqueeze(2), gather_rows(pred, near))
+            - _distances(true[:, rows].unsqueeze(2), gather_rows(true, near))
+        ).abs()
+        pair_mask = mask[:, rows, None, :, None] & gather_rows(mask, near).unsqueeze(-2) & valid[:, rows, :, None, None]
+        pair_weight = torch.maximum(weight[:, rows].unsqueeze(-1), gather_rows(weight, near))
+        w = pair_mask * pair_weight[..., None, None]
+        return (error.clamp(max=clamp) * w).sum(), w.sum()
+
+    sums = [checkpoint(chunk, rows, pred, use_reentrant=False) for rows in _chunks(index)]
+    return torch.stack([s for s, _ in sums]).sum() / torch.stack([w for _, w in sums]).sum().clamp_min(1e-6)
+
+
+def clash_penalty(
+    atoms: Tensor,
+    mask: Tensor,
+    aatype: Tensor,
+    linked: Tensor,
+    index: Tensor,
+    valid: Tensor,
+    ligand_xyz: Tensor,
+    ligand_radius: Tensor,
+    ligand_mask: Tensor,
+    tolerance: float = CLASH_TOLERANCE,
+) -> Tensor:
+    """Squared overlap of atoms that come too close, summed over an atom's partners and averaged over atoms (A^2).
+
+    Pairs within three bonds, inside one ring and of disulfides are left out; metals have radius 0.
+
+    Parameters
+    ----------
+    atoms, mask : Tensor
+        [B, N, 14, 3] (A) and [B, N, 14] bool.
+    aatype, linked : Tensor
+        [B, N] types and peptide bonds to the next row.
+    index, valid : Tensor
+        [B, N, K] neighbours from `neighbour_pairs`.
+    ligand_xyz, ligand_radius, ligand_mask : Tensor
+        [B, L, 3], [B, L] (A), [B, L] bool.
+    tolerance : float
+        Overlap that costs nothing (A).
+    """
+    radius = _table("radius", atoms.device)[aatype]
+    number = torch.arange(atoms.shape[1], device=atoms.device)
+
+    def chunk(rows: slice, atoms: Tensor) -> Tensor:
+        near = index[:, rows]
+        own = atoms[:, rows]
+        overlap = radius[:, rows, None, :, None] + gather_rows(radius, near).unsqueeze(-2) - tolerance
+        overlap = overlap - _distances(own.unsqueeze(2), gather_rows(atoms, near))
+        free = _separation(aatype, linked, number[rows], near, rows) >= CLASH_SEPARATION
+        pair = mask[:, rows, None, :, None] & gather_rows(mask, near).unsqueeze(-2) & valid[:, rows, :, None, None] & free
+        # Each pair is met from both sides.
+        total = 0.5 * (torch.relu(overlap) ** 2 * pair).sum()
+        if ligand_xyz.shape[1]:
+            overlap = radius[:, rows].unsqueeze(-1) + ligand_radius[:, None, None, :] - tolerance
+            overlap = overlap - _distances(own, ligand_xyz.unsqueeze(1))
+            pair = mask[:, rows].unsqueeze(-1) & (ligand_mask & (ligand_radius > 0))[:, None, None, :]
+            total = total + (torch.relu(overlap) ** 2 * pair).sum()
+        return total
+
+    parts = [checkpoint(chunk, rows, atoms, use_reentrant=False) for rows in _chunks(index)]
+    return torch.stack(parts).sum() / mask.sum().clamp_min(1)
+
+
+def _separation(aatype: Tensor, linked: Tensor, number: Tensor, near: Tensor, rows: slice) -> Tensor:
+    """[B, n, K, 14, 14] bonds between the atoms of each residue and its neighbours."""
+    device = aatype.device
+    own, other = aatype[:, rows], gather_rows(aatype, near)
+    to_c, from_n = _table("peptide_to", device), _table("peptide_from", device)
+    step = near - number.view(1, -1, 1)
+    forward = (step == 1) & linked[:, rows].unsqueeze(-1)
+    backward = (step == -1) & gather_rows(linked, near)
+    after = to_c[own][:, :, None, :, None] + 1 + from_n[other].unsqueeze(-2)
+    before = from_n[own][:, :, None, :, None] + 1 + to_c[other].unsqueeze(-2)
+    cys = aa.TYPE_OF_NAME["CYS"]
+    bridge = (own == cys).unsqueeze(-1) & (other == cys) & (step != 0)
+    separation = torch.full((*near.shape, aa.N_SLOTS, aa.N_SLOTS), 99, device=device)
+    for condition, values in (
+        ((step == 0), _table("separation", device)[own].unsqueeze(2).expand_as(separation)),
+        (forward, after),
+        (backward, before),
+        (bridge, _table("disulfide", device).expand_as(separation)),
+    ):
+        separation = torch.where(condition[..., None, None], torch.minimum(separation, values), separation)
+    return separation
+
+
+def stage1_loss(output: Stage1Output, batch: IPABatch, settings: TrainingSettings, step: int) -> dict[str, Tensor]:
+    """All losses of a batch.
+
+    Parameters
+    ----------
+    output : Stage1Output
+    batch : IPABatch
+    settings : TrainingSettings
+    step : int
+        Steps done; the pocket weight rises over the first ``pocket_warmup_steps``.
+
+    Returns
+    -------
+    dict of str to Tensor
+        ``loss`` (the weighted total) and its terms; all float32 scalars.
+    """
+    with torch.autocast(batch.N.device.type, enabled=False):
+        progress = 1.0 if settings.pocket_warmup_steps == 0 else min(1.0, step / settings.pocket_warmup_steps)
+        weight = (1 + settings.pocket_kappa * progress * batch.w_res) * batch.node_mask
+        true, true_mask = rename_ambiguous(output.atom14, batch.atom14, batch.atom14_mask, batch.aatype)
+        mask = true_mask & output.atom14_mask
+        true_frames = build_frames_from_3_points(true[:, :, 0], true[:, :, 1], true[:, :, 2])
+        index, valid = neighbour_pairs(output.atom14, batch.node_mask)
+        losses = {
+            "torsion": torsion_loss(output.torsions, batch, weight, settings.max_bfactor),
+            "fape": fape_loss(
+                output.frames, true_frames, output.atom14.flatten(1, 2), true.flatten(1, 2), batch.node_mask,
+                mask.flatten(1), weight.unsqueeze(-1).expand(-1, -1, aa.N_SLOTS).flatten(1),
+            ),
+            "distance": distance_loss(output.atom14, true, mask, weight, index, valid),
+            "clash": clash_penalty(
+                output.atom14, output.atom14_mask, batch.aatype, batch.linked, index, valid, batch.ligand_xyz,
+                batch.ligand_radius, batch.ligand_mask,
+            ),
+        }  # fmt: skip
+        weights = (settings.weight_torsion, settings.weight_fape, settings.weight_distance, settings.weight_clash)
+        total = sum((w * losses[name] for w, name in zip(weights, LOSS_NAMES, strict=True)), torch.zeros(()))
+        return {"loss": total, **losses}
