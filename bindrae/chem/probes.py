@@ -43,6 +43,12 @@ def _feature_factory() -> ChemicalFeatures.MolChemicalFeatureFactory:
     return ChemicalFeatures.BuildFeatureFactory(str(Path(RDConfig.RDDataDir) / "BaseFeatures.fdef"))
 
 
+@cache
+def _anionic_oxygen() -> Chem.Mol:
+    # BaseFeatures has this acceptor too, but RDKit joins its lines so that it never matches: one carboxylate oxygen of two.
+    return Chem.MolFromSmarts("[O;-;!$(*-N=O)]")
+
+
 def detect_key_atoms(mol: Chem.Mol) -> dict[str, set[int]]:
     """Atoms that can make a directed interaction, by class.
 
@@ -55,7 +61,7 @@ def detect_key_atoms(mol: Chem.Mol) -> dict[str, set[int]]:
     -------
     dict of str to set of int
         Atom indices for ``HBD``, ``HBA``, ``aromatic`` and ``charged``, by RDKit's BaseFeatures; an atom with a formal
-        charge is charged too, and an atom of an aromatic ring is aromatic.
+        charge is charged too, an anionic oxygen accepts, and an atom of an aromatic ring is aromatic.
     """
     found: dict[str, set[int]] = {name: set() for name in CLASS_PRIORITY}
     for feature in _feature_factory().GetFeaturesForMol(mol):
@@ -67,6 +73,7 @@ def detect_key_atoms(mol: Chem.Mol) -> dict[str, set[int]]:
             found["charged"].add(atom.GetIdx())
         if atom.GetIsAromatic():
             found["aromatic"].add(atom.GetIdx())
+    found["HBA"].update(i for (i,) in mol.GetSubstructMatches(_anionic_oxygen()))
     # A charged group of the feature factory includes its carbon; the charge sits on the others.
     found["charged"] = {
         i

@@ -1,12 +1,12 @@
 """The data quality report: what went in, what was rejected and why, and how the data look.
 
-Batches are read one after the other and only counts are kept, so that the size of the dataset does not matter.
+Batches are read one after the other and only counts are kept: the size of the dataset does not matter.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,16 +29,20 @@ def _split_summary(split: pa.Table, sides: dict[str, Counter[str]]) -> dict[str,
     by_side = Counter(clusters["split"].to_pylist())
     n_clusters = pc.count_distinct(clusters["cluster"]).as_py()
     largest = clusters.sort_by([("id_count", "descending"), ("cluster", "ascending")]).slice(0, 5)
-    order = sorted(set(by_side) | set(sides) - {"none"}, key=lambda s: (SIDES.index(s) if s in SIDES else len(SIDES), s))
+    order = sorted(
+        set(by_side) | set(sides) - {"none"}, key=lambda s: (SIDES.index(s) if s in SIDES else len(SIDES), s)
+    )
     keys = ("complexes", "residues", "pocket_residues")
+    sides = defaultdict(Counter, sides)
     return {
-        "sides": {s: {**{key: sides.get(s, {}).get(key, 0) for key in keys}, "clusters": by_side[s]} for s in order},
+        "sides": {s: {**{key: sides[s][key] for key in keys}, "clusters": by_side[s]} for s in order},
         "clusters": n_clusters,
         "clusters_on_two_sides": clusters.num_rows - n_clusters,
         "largest_clusters": [
-            {"cluster": row["cluster"], "split": row["split"], "complexes": row["id_count"]} for row in largest.to_pylist()
+            {"cluster": row["cluster"], "split": row["split"], "complexes": row["id_count"]}
+            for row in largest.to_pylist()
         ],
-        "without_side": sides.get("none", {}).get("complexes", 0),
+        "without_side": sides["none"]["complexes"],
         "without_data": split.num_rows - sum(c["complexes"] for s, c in sides.items() if s != "none"),
     }
 
@@ -46,7 +50,11 @@ def _split_summary(split: pa.Table, sides: dict[str, Counter[str]]) -> dict[str,
 def _input_summary(layout: DataLayout, index_settings: dict[str, Any], fingerprint: int) -> dict[str, Any]:
     entries = read_table(layout.entries, ["source", "size", "mtime"])
     sources = entries.group_by("source").aggregate([("size", "count"), ("size", "sum")])
-    ranked = sources.sort_by([("size_count", "descending"), ("source", "ascending")]).slice(0, N_SOURCES).to_pylist()
+    ranked = (
+        sources.sort_by([("size_count", "descending"), ("source", "ascending")])
+        .slice(0, N_SOURCES)
+        .to_pylist()
+    )
     newest = pc.max(entries["mtime"]).as_py()
     return {
         "root": index_settings.get("root"),
@@ -55,7 +63,9 @@ def _input_summary(layout: DataLayout, index_settings: dict[str, Any], fingerpri
         "bytes": pc.sum(entries["size"]).as_py() or 0,
         "newest": datetime.fromtimestamp(newest / 1e9, UTC).isoformat(timespec="seconds") if newest else None,
         "n_sources": sources.num_rows,
-        "sources": [{"source": r["source"], "complexes": r["size_count"], "bytes": r["size_sum"]} for r in ranked],
+        "sources": [
+            {"source": r["source"], "complexes": r["size_count"], "bytes": r["size_sum"]} for r in ranked
+        ],
         "fingerprint": f"{fingerprint:064x}",
     }
 
@@ -72,7 +82,7 @@ def run_quality(layout: DataLayout, settings: QualitySettings) -> None:
     Raises
     ------
     BindraeError
-        When a file is missing, when tables do not belong together, or when complexes were lost between stages.
+        When a file is missing, when tables do not belong together, or when complexes were lost.
     """
     start = time.monotonic()
     split = read_table(layout.split, ["id", "cluster", "split"])

@@ -1,4 +1,4 @@
-"""The books of the stages: what went in, came out and was rejected, and the time it took, over all batches."""
+"""The books of the stages over all batches: what went in, came out and was rejected, and the time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Ledger:
         output : Path
             The table; its sidecar and its rejected table stand beside it.
         required : bool
-            False for a stage that need not have run and rejects nothing: only its time and settings are entered.
+            False for a stage that need not have run: only its time and settings are entered.
 
         Raises
         ------
@@ -91,7 +91,8 @@ class Ledger:
         for stage, entry in self._stages.items():
             if "in" in entry and entry["in"] != entry["out"] + entry["rejected"]:
                 raise BindraeError(
-                    f"{stage}: {entry['in']} complexes went in, {entry['out']} came out, {entry['rejected']} were rejected",
+                    f"{stage}: {entry['in']} complexes went in, {entry['out']} came out, "
+                    f"{entry['rejected']} were rejected",
                     f"a table of this stage is damaged or of another run; rerun {stage}",
                 )
         for stage, source in sources.items():
@@ -103,7 +104,7 @@ class Ledger:
                 )
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Stage to its sums, with the settings (those of the first batch in text order) and whether all agree."""
+        """Stage to its sums, with the settings (the first in text order) and whether all batches agree."""
         return {
             stage: {
                 **entry,
@@ -117,5 +118,6 @@ class Ledger:
         """Rejections by stage (in the order they ran), the most frequent reason first."""
         order = {stage: i for i, stage in enumerate(self._stages)}
         return sorted(
-            self._rejections.values(), key=lambda r: (order.get(r["stage"], len(order)), -r["count"], r["code"])
+            self._rejections.values(),
+            key=lambda r: (order.get(r["stage"], len(order)), -r["count"], r["code"]),
         )

@@ -1,56 +1,15 @@
-"""Figures as inline SVG: drawn by matplotlib, coloured by the page's own CSS variables, described in words."""
+"""The kinds of figures the pages show: histogram, bars, curves, values with intervals."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
 
-# Colours that matplotlib writes and the page replaces, so that figures follow light, dark and print.
-_COLOURS = {
-    "#010203": "var(--ink)",
-    "#010204": "var(--muted)",
-    "#010205": "var(--line)",
-    "#010206": "var(--accent)",
-    "#010207": "var(--second)",
-    "#010208": "var(--soft)",
-}
-INK, MUTED, LINE, ACCENT, SECOND, SOFT = _COLOURS
-SERIES = (ACCENT, SECOND, MUTED)
-
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "bindrae",
-    "font.family": "sans-serif",
-    "font.size": 9.0,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.unicode_minus": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-}
+from bindrae.reporting.svg import ACCENT, MUTED, SERIES, figure
 
 
 @dataclass
@@ -68,53 +27,14 @@ class Panel:
     series: dict[str, list[float | None]] = field(default_factory=dict)
 
 
-def figure(
-    draw: Callable[[Any], None], title: str, description: str, width: float = 6.4, height: float = 2.6
-) -> Markup:
-    """Draw one figure and return it as an inline SVG element.
-
-    Parameters
-    ----------
-    draw : callable
-        Gets the matplotlib figure.
-    title, description : str
-        For readers who do not see it; put into the SVG and escaped.
-    width, height : float
-        Inches.
-    """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_STYLE):
-        canvas = FigureCanvasSVG(Figure(figsize=(width, height), layout="constrained"))
-        draw(canvas.figure)
-        stream = io.StringIO()
-        canvas.print_svg(stream, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return _inline(stream.getvalue(), title, description)
-
-
-def _inline(svg: str, title: str, description: str) -> Markup:
-    key = "f" + hashlib.sha256(f"{title}\n{svg}".encode()).hexdigest()[:8]
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Several figures stand in one page: ids and what refers to them get the figure's key.
-    svg = re.sub(r'\bid="', f'id="{key}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{key}-", svg)
-    svg = re.sub(r'xlink:href="#', f'href="#{key}-', svg)
-    for colour, variable in _COLOURS.items():
-        svg = svg.replace(colour, variable)
-    box = re.search(r'viewBox="([^"]+)"', svg)
-    assert box is not None  # matplotlib always writes one
-    head = Markup(
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img" aria-labelledby="{key}-t {key}-d">'
-        '<title id="{key}-t">{title}</title><desc id="{key}-d">{description}</desc>'
-    ).format(box=box.group(1), key=key, title=title, description=description)
-    return head + Markup(svg[svg.index(">") + 1 :])
-
-
 def histogram(
-    counts: Sequence[float], edges: Sequence[float], title: str, xlabel: str, *, open_end: bool = True, trim: bool = True
+    counts: Sequence[float],
+    edges: Sequence[float],
+    title: str,
+    xlabel: str,
+    *,
+    open_end: bool = True,
+    trim: bool = True,
 ) -> Markup:
     """Bars of a histogram with fixed bins.
 
@@ -135,7 +55,7 @@ def histogram(
 
     def draw(fig: Any) -> None:
         ax = fig.subplots()
-        widths = [b - a for a, b in zip(limits, limits[1:], strict=False)]
+        widths = [b - a for a, b in pairwise(limits)]
         ax.bar(limits[:-1], shown, widths, align="edge", color=ACCENT, edgecolor="none", linewidth=0)
         ax.set_title(title)
         ax.set_xlabel(xlabel)
@@ -144,16 +64,30 @@ def histogram(
         ax.yaxis.set_major_locator(_whole_numbers(4))
         _thousands(ax.yaxis)
         if open_end:
-            ax.annotate(f"≥ {edges[last]:g}", (limits[-1], shown[-1]), ha="right", va="bottom", color=MUTED, fontsize=8)
+            ax.annotate(
+                f"≥ {edges[last]:g}",
+                (limits[-1], shown[-1]),
+                ha="right",
+                va="bottom",
+                color=MUTED,
+                fontsize=8,
+            )
 
     total = sum(counts)
     top = max(range(len(shown)), key=lambda i: shown[i])
-    words = f"{total:,.0f} values" + (f"; the fullest bin is {limits[top]:g} to {limits[top + 1]:g}" if total else "")
+    words = f"{total:,.0f} values" + (
+        f"; the fullest bin is {limits[top]:g} to {limits[top + 1]:g}" if total else ""
+    )
     return figure(draw, title, f"Histogram of {xlabel}: {words}.", 4.4, 2.3)
 
 
 def bars(
-    labels: Sequence[str], series: dict[str, Sequence[float | None]], title: str, ylabel: str, *, upper: float | None = None
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[float | None]],
+    title: str,
+    ylabel: str,
+    *,
+    upper: float | None = None,
 ) -> Markup:
     """Grouped vertical bars, one group a label; ``None`` leaves a gap."""
 
@@ -175,11 +109,18 @@ def bars(
         if len(series) > 1:
             ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(series), borderpad=0, fontsize=8.5)
 
-    values = [f"{name} {label} {v:,.1f}" for name, vs in series.items() for label, v in zip(labels, vs, strict=True) if v is not None]
+    values = [
+        f"{name} {label} {v:,.1f}"
+        for name, vs in series.items()
+        for label, v in zip(labels, vs, strict=True)
+        if v is not None
+    ]
     return figure(draw, title, f"Bar chart, {ylabel}: " + ", ".join(values) + ".", 8.4, 2.9)
 
 
-def curves(x: Sequence[float], panels: Sequence[Panel], title: str, xlabel: str, mark: float | None = None) -> Markup:
+def curves(
+    x: Sequence[float], panels: Sequence[Panel], title: str, xlabel: str, mark: float | None = None
+) -> Markup:
     """Small line plots side by side, three a row.
 
     Parameters
@@ -198,7 +139,15 @@ def curves(x: Sequence[float], panels: Sequence[Panel], title: str, xlabel: str,
         for ax, panel in zip(axes, panels, strict=False):
             for k, (name, values) in enumerate(panel.series.items()):
                 y = [float("nan") if v is None else v for v in values]
-                ax.plot(x, y, color=SERIES[k % len(SERIES)], label=name, linewidth=1.4, marker="o", markersize=2.2 if len(x) <= 40 else 0)
+                ax.plot(
+                    x,
+                    y,
+                    color=SERIES[k % len(SERIES)],
+                    label=name,
+                    linewidth=1.4,
+                    marker="o",
+                    markersize=2.2 if len(x) <= 40 else 0,
+                )
             if mark is not None:
                 ax.axvline(mark, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
             ax.set_title(panel.title)
@@ -212,13 +161,22 @@ def curves(x: Sequence[float], panels: Sequence[Panel], title: str, xlabel: str,
             axes[0].legend(loc="best", fontsize=8.5)
 
     last = [
-        f"{panel.title}, {name}: {values[0]} to {values[-1]}" for panel in panels for name, values in panel.series.items() if values
+        f"{panel.title}, {name}: {values[0]} to {values[-1]}"
+        for panel in panels
+        for name, values in panel.series.items()
+        if values
     ]
-    return figure(draw, title, f"Curves by {xlabel}, first to last value. " + "; ".join(last) + ".", 8.4, 2.1 * rows)
+    return figure(
+        draw, title, f"Curves by {xlabel}, first to last value. " + "; ".join(last) + ".", 8.4, 2.1 * rows
+    )
 
 
 def intervals(
-    labels: Sequence[str], series: dict[str, Sequence[dict[str, float | None]]], title: str, xlabel: str
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[dict[str, Any]]],
+    title: str,
+    xlabel: str,
+    width: float = 4.6,
 ) -> Markup:
     """Values with their intervals, one row a label and one colour a series.
 
@@ -228,15 +186,24 @@ def intervals(
     series : dict of str to sequence of dict
         Name to one ``{"value", "low", "high"}`` for each label; ``None`` is left out.
     title, xlabel : str
+    width : float
+        Inches.
     """
 
     def draw(fig: Any) -> None:
         ax = fig.subplots()
-        step = 0.5 / max(1, len(series) - 1)
+        step = 0.26 / max(1, len(series) - 1)
         for k, (name, points) in enumerate(series.items()):
             colour, marker = SERIES[k % len(SERIES)], "oDs"[k % 3]
-            drawn = [(i + k * step - 0.25, p) for i, p in enumerate(points) if p.get("value") is not None]
-            ax.plot([p["value"] for _, p in drawn], [y for y, _ in drawn], marker, color=colour, markersize=5, label=name)
+            drawn = [(i + k * step - 0.13, p) for i, p in enumerate(points) if p.get("value") is not None]
+            ax.plot(
+                [p["value"] for _, p in drawn],
+                [y for y, _ in drawn],
+                marker,
+                color=colour,
+                markersize=5,
+                label=name,
+            )
             for y, p in drawn:
                 if p.get("low") is not None and p.get("high") is not None:
                     ax.plot([p["low"], p["high"]], [y, y], color=colour, linewidth=1.6)
@@ -248,9 +215,18 @@ def intervals(
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(series), borderpad=0, fontsize=8.5)
 
     parts = [
-        f"{name} {label} {p['value']:.1f}" for name, ps in series.items() for label, p in zip(labels, ps, strict=True) if p.get("value") is not None
+        f"{name} {label} {p['value']:.1f}"
+        for name, ps in series.items()
+        for label, p in zip(labels, ps, strict=True)
+        if p.get("value") is not None
     ]
-    return figure(draw, title, f"Values with 95 percent intervals, {xlabel}: " + ", ".join(parts) + ".", 8.4, 0.9 + 0.36 * len(labels))
+    return figure(
+        draw,
+        title,
+        f"Values with 95 percent intervals, {xlabel}: " + ", ".join(parts) + ".",
+        width,
+        0.9 + 0.36 * len(labels),
+    )
 
 
 def _whole_numbers(n: int) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bindrae.reporting import plots
+from bindrae.reporting import plots, svg
 from bindrae.reporting.html import DASH, duration, flatten, number, percent, render, size, text, words
 
 CONTENTS = (
@@ -39,11 +39,11 @@ def quality_page(data: dict[str, Any]) -> str:
     lengths, pockets = data["distributions"]["protein_length"], data["distributions"]["pocket_size"]
     rejected_under = percent(data["rejected"], data["found"]) + " of those found"
     cards = [
-        ("Accepted complexes", number(data["accepted"]), f"of {number(data['found'])} found"),
-        ("Rejected", number(data["rejected"]), rejected_under),
-        ("Sequence clusters", number(data["split"]["clusters"]), f"largest: {_largest_cluster(data)}"),
-        ("Residues", number(lengths["total"]), f"median {number(lengths['median'])} a complex"),
-        ("Pocket residues", number(pockets["total"]), f"median {number(pockets['median'])} a complex"),
+        ("Accepted complexes", number(data["accepted"]), [f"of {number(data['found'])} found"]),
+        ("Rejected", number(data["rejected"]), [rejected_under]),
+        ("Sequence clusters", number(data["split"]["clusters"]), [f"largest: {_largest_cluster(data)}"]),
+        ("Residues", number(lengths["total"]), [f"median {number(lengths['median'])} a complex"]),
+        ("Pocket residues", number(pockets["total"]), [f"median {number(pockets['median'])} a complex"]),
     ]
     return render(
         "quality.html.j2",
@@ -54,14 +54,21 @@ def quality_page(data: dict[str, Any]) -> str:
         cards=cards,
         figures=_figures(data),
         tables=_tables(data),
-        disagreeing=[s for s, r in data["stages"].items() if not r["settings_agree"] or len(r["versions"]) > 1],
+        disagreeing=[
+            s for s, r in data["stages"].items() if not r["settings_agree"] or len(r["versions"]) > 1
+        ],
     )
 
 
 def seconds_rows(stages: dict[str, Any]) -> Rows:
     """Rows of the time table: stage, batches, total, slowest batch."""
     return [
-        [stage, number(s["batches"]), duration(s["seconds"]), duration(s["slowest"]) if s["batches"] > 1 else DASH]
+        [
+            stage,
+            number(s["batches"]),
+            duration(s["seconds"]),
+            duration(s["slowest"]) if s["batches"] > 1 else DASH,
+        ]
         for stage, s in stages.items()
     ]
 
@@ -82,20 +89,27 @@ def _tables(data: dict[str, Any]) -> dict[str, Rows]:
     n_pocket = sum(t["pocket"] for t in data["residue_types"].values())
     per_complex = {key: data["distributions"][key] for key in data["outliers"]}
     return {
-        "clusters": [[c["cluster"], c["split"], number(c["complexes"])] for c in data["split"]["largest_clusters"]],
+        "clusters": [
+            [c["cluster"], c["split"], number(c["complexes"])] for c in data["split"]["largest_clusters"]
+        ],
         "notes": [
             [words(key), number(n["total"]), number(n["complexes"]), percent(n["complexes"], accepted)]
             for key, n in data["notes"].items()
         ],
         "routes": [[route, number(n), percent(n, accepted)] for route, n in data["ligand_routes"].items()],
         "distributions": [
-            [s["label"], s["unit"], *(number(s[k]) for k in ("n", "min", "q05", "median")), number(s["mean"], 1),
-             *(number(s[k]) for k in ("q95", "max", "total"))]
+            [
+                s["label"], s["unit"], *(number(s[k]) for k in ("n", "min", "q05", "median")),
+                number(s["mean"], 1), *(number(s[k]) for k in ("q95", "max", "total")),
+            ]
             for s in per_complex.values()
         ],
         "types": [
-            [name, number(t["residues"]), percent(t["residues"], n_residues), number(t["pocket"]), percent(t["pocket"], n_pocket),
-             *(number(t[f"chi{k}"]) if t[f"chi{k}"] else DASH for k in (1, 2, 3, 4))]
+            [
+                name, number(t["residues"]), percent(t["residues"], n_residues),
+                number(t["pocket"]), percent(t["pocket"], n_pocket),
+                *(number(t[f"chi{k}"]) if t[f"chi{k}"] else DASH for k in (1, 2, 3, 4)),
+            ]
             for name, t in data["residue_types"].items()
             if t["residues"]
         ],
@@ -123,7 +137,12 @@ def _tables(data: dict[str, Any]) -> dict[str, Rows]:
 
 
 def _list(pairs: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{p['id']} ({number(p['value'])})" for p in pairs) or DASH
+    """Ids with their values; a dash where all are 0, as the smallest counts of a fault mostly are."""
+    return (
+        ", ".join(f"{p['id']} ({number(p['value'])})" for p in pairs)
+        if any(p["value"] for p in pairs)
+        else DASH
+    )
 
 
 def _figures(data: dict[str, Any]) -> dict[str, Any]:
@@ -136,27 +155,39 @@ def _figures(data: dict[str, Any]) -> dict[str, Any]:
     distributions = [d for d in data["distributions"].values() if d["n"]]
     return {
         "funnel": _funnel(data),
-        "distributions": [plots.histogram(d["counts"], d["edges"], d["label"], d["unit"]) for d in distributions],
+        "distributions": [
+            plots.histogram(d["counts"], d["edges"], d["label"], d["unit"]) for d in distributions
+        ],
         "chi": [
             plots.histogram(
-                data["chi"][f"chi{k}"], data["chi"]["edges"], f"χ{k}", f"χ{k} (degrees)", open_end=False, trim=False
+                data["chi"][f"chi{k}"],
+                data["chi"]["edges"],
+                f"χ{k}",
+                f"χ{k} (degrees)",
+                open_end=False,
+                trim=False,
             )
             for k in (1, 2)
         ],
-        "types": plots.bars(list(types), shares, "Residue types", "share (%)") if types else Markup(""),
+        "types": plots.bars(list(types), shares, "Share of each residue type", "share (%)")
+        if types
+        else Markup(""),
     }
 
 
 def _funnel(data: dict[str, Any]) -> Markup:
-    steps = [("found", data["found"]), *((name, s["out"]) for name, s in data["stages"].items() if "out" in s)]
+    steps = [
+        ("found", data["found"]),
+        *((name, s["out"]) for name, s in data["stages"].items() if "out" in s),
+    ]
     steps.append(("accepted", data["accepted"]))
     labels, values = [name for name, _ in steps], [float(n) for _, n in steps]
 
     def draw(fig: Any) -> None:
         ax = fig.subplots()
-        ax.barh(range(len(steps)), values, 0.72, color=plots.ACCENT, linewidth=0)
+        ax.barh(range(len(steps)), values, 0.72, color=svg.ACCENT, linewidth=0)
         for i, value in enumerate(values):
-            ax.annotate(f" {value:,.0f}", (value, i), va="center")
+            ax.annotate(f"{value:,.0f}", (value, i), (4, 0), textcoords="offset points", va="center")
         ax.set_yticks(range(len(steps)), labels)
         ax.set_ylim(len(steps) - 0.5, -0.5)
         ax.set_xlim(0, max(values) * 1.1 or 1)
@@ -168,4 +199,6 @@ def _funnel(data: dict[str, Any]) -> Markup:
         ax.tick_params(axis="y", length=0)
 
     words_of = ", ".join(f"{name} {value:,.0f}" for name, value in zip(labels, values, strict=True))
-    return plots.figure(draw, "Complexes left after each stage", f"Horizontal bars: {words_of}.", 8.4, 0.5 + 0.24 * len(steps))
+    return svg.figure(
+        draw, "Complexes left after each stage", f"Horizontal bars: {words_of}.", 8.4, 0.5 + 0.24 * len(steps)
+    )

@@ -19,6 +19,7 @@ from bindrae.errors import BindraeError
 from bindrae.reporting.tally import Histogram, Tally
 
 STAGES = ("clean", "pocket", "torsions", "tokens")
+HASHES = ("protein_sha256", "ligand_sha256")
 CHI_EDGES = np.arange(-180, 181, 5)
 FIRST_CHI = 3  # after phi, psi, omega
 # Files without B-factors hold 0 in their column, or partial charges.
@@ -36,7 +37,7 @@ class Survey:
     """
 
     def __init__(self, split: pa.Table) -> None:
-        self._ids, self._sides = split["id"].combine_chunks(), split["split"].combine_chunks()
+        self._ids, self._sides = split["id"], split["split"]
         self.tallies = {
             "protein_length": Tally("Protein length", "residues", 50, 2000),
             "pocket_size": Tally("Pocket size", "contact residues", 2, 80),
@@ -48,7 +49,9 @@ class Survey:
         self.notes: dict[str, dict[str, int]] = {}
         self.routes: Counter[str] = Counter()
         self.sides: dict[str, Counter[str]] = {}
-        self.types = np.zeros((2 + N_CHI, N_TYPES), dtype=np.int64)  # residues, pocket residues, defined chi1-4
+        self.types = np.zeros(
+            (2 + N_CHI, N_TYPES), dtype=np.int64
+        )  # residues, pocket residues, defined chi1-4
         self.chi = np.zeros((2, N_TYPES, len(CHI_EDGES) - 1), dtype=np.int64)
         self.flags: Counter[str] = Counter()
         self.fingerprint = 0
@@ -64,8 +67,8 @@ class Survey:
         paths = {stage: layout.batch(stage, number) for stage in STAGES}
         clean = read_table(
             paths["clean"],
-            ["id", "aatype", "ligand_element", "ligand_route", "ligand_inchikey", "notes", "protein_sha256", "ligand_sha256"],
-        )  # fmt: skip
+            ["id", "aatype", "ligand_element", "ligand_route", "ligand_inchikey", "notes", *HASHES],
+        )
         tables = {
             "clean": clean,
             "pocket": read_table(paths["pocket"], ["id", "contact"]),
@@ -73,7 +76,9 @@ class Survey:
             "tokens": read_table(paths["tokens"], ["id", "xyz"]),
         }
         later = [read_table(rejected_path(paths[stage]), ["id"])["id"] for stage in STAGES[1:]]
-        rejected = pa.concat_arrays([chunk for column in later for chunk in column.chunks] or [pa.array([], pa.string())])
+        rejected = pa.concat_arrays(
+            [chunk for column in later for chunk in column.chunks] or [pa.array([], pa.string())]
+        )
         if len(rejected):
             tables = {name: t.filter(pc.invert(pc.is_in(t["id"], rejected))) for name, t in tables.items()}
         check_same_ids({str(paths[name]): table["id"].to_pylist() for name, table in tables.items()})
@@ -88,18 +93,23 @@ class Survey:
                 "files of two runs are mixed; rerun pocket and torsions",
             )
         contact = contact.astype(bool)
-        pocket = np.bincount(np.repeat(np.arange(len(ids)), lengths), weights=contact, minlength=len(ids)).astype(np.int64)
+        pocket = np.bincount(
+            np.repeat(np.arange(len(ids)), lengths), weights=contact, minlength=len(ids)
+        ).astype(np.int64)
         self.tallies["protein_length"].add(ids, lengths)
         self.tallies["pocket_size"].add(ids, pocket)
         self.tallies["tokens"].add(ids, _flat(tables["tokens"], "xyz")[1] // 3)
         self.tallies["ligand_atoms"].add(ids, _flat(clean, "ligand_element")[1])
         self._add_residues(aatype, contact, _flat(tables["torsions"], "angles")[0], defined)
         self._add_texts(clean, ids)
-        self._add_sides(tables["clean"]["id"], lengths, pocket)
+        self._add_sides(clean["id"], lengths, pocket)
         self._add_bfactors(paths["clean"], ids)
 
-    def _add_residues(self, aatype: np.ndarray, contact: np.ndarray, angles: np.ndarray, defined: np.ndarray) -> None:
-        angles, defined = angles.reshape(-1, 7)[:, FIRST_CHI:], defined.reshape(-1, 7)[:, FIRST_CHI:].astype(bool)
+    def _add_residues(
+        self, aatype: np.ndarray, contact: np.ndarray, angles: np.ndarray, defined: np.ndarray
+    ) -> None:
+        angles = angles.reshape(-1, 7)[:, FIRST_CHI:]
+        defined = defined.reshape(-1, 7)[:, FIRST_CHI:].astype(bool)
         chosen = [np.ones_like(contact), contact, *defined.T]
         self.types += [np.bincount(aatype[which], minlength=N_TYPES) for which in chosen]
         width, n_bins = CHI_EDGES[1] - CHI_EDGES[0], len(CHI_EDGES) - 1
@@ -121,8 +131,9 @@ class Survey:
         self.tallies["missing_heavy_atoms"].add(ids, np.array(missing, dtype=np.int64))
         self.routes.update(clean["ligand_route"].to_pylist())
         self.flags["ligands_without_inchikey"] += sum(not key for key in clean["ligand_inchikey"].to_pylist())
-        for line in zip(ids, clean["protein_sha256"].to_pylist(), clean["ligand_sha256"].to_pylist(), strict=True):
-            self.fingerprint ^= int.from_bytes(hashlib.sha256("\t".join(map(str, line)).encode()).digest(), "big")
+        for line in zip(ids, *(clean[name].to_pylist() for name in HASHES), strict=True):
+            digest = hashlib.sha256("\t".join(map(str, line)).encode()).digest()
+            self.fingerprint ^= int.from_bytes(digest, "big")  # the same whatever the order of the complexes
 
     def _add_sides(self, ids: pa.ChunkedArray, lengths: np.ndarray, pocket: np.ndarray) -> None:
         places = pc.index_in(ids, self._ids)

@@ -47,14 +47,19 @@ class Tally:
     def summary(self) -> dict[str, Any]:
         """Count, mean, spread, quantiles and the histogram; ``None`` where nothing was counted.
 
-        Quantiles are values that occur (numpy's ``inverted_cdf``). ``edges`` has one entry more than ``counts``; the
+        Quantiles are values that occur (numpy's ``inverted_cdf``). There is one edge more than counts; the
         last bin is open to the right.
         """
         values = np.arange(len(self._counts))
         n = int(self._counts.sum())
         edges = list(range(0, self.upper + self.width + 1, self.width))
         bins = np.minimum(values // self.width, len(edges) - 2)
-        result: dict[str, Any] = {"label": self.label, "unit": self.unit, "n": n, "total": int(values @ self._counts)}
+        result: dict[str, Any] = {
+            "label": self.label,
+            "unit": self.unit,
+            "n": n,
+            "total": int(values @ self._counts),
+        }
         if n:
             seen = np.flatnonzero(self._counts)
             mean = result["total"] / n

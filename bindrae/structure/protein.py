@@ -13,6 +13,7 @@ from bindrae.config import CleanSettings
 from bindrae.errors import RejectedComplex
 
 WATER_NAMES = np.array([b"HOH", b"WAT", b"DOD", b"H2O", b"TIP", b"TIP3", b"SOL"], dtype="S8")
+_HYDROGENS = (1, 119)  # gemmi's flat arrays number deuterium 119
 _BACKBONE_SLOTS = [aa.SLOT_N, aa.SLOT_CA, aa.SLOT_C]
 
 
@@ -114,7 +115,7 @@ def read_atoms(path: Path) -> Atoms:
     residue_name = flat.residue_names.view("S8").ravel()
     keep = (
         (flat.model_num == flat.model_num[0])
-        & (flat.elements != 1)
+        & ~np.isin(flat.elements, _HYDROGENS)
         & ~np.isin(residue_name, WATER_NAMES)
         & np.isfinite(flat.pos).all(axis=1)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -28,16 +29,16 @@ LOSS_NAMES = ("torsion", "fape", "distance", "clash")
 
 @cache
 def _table(name: str, device: torch.device) -> Tensor:
-    cys = aa.TYPE_OF_NAME["CYS"]
+    kinds = np.arange(aa.N_TYPES)
+    cys = np.array(aa.TYPE_OF_NAME["CYS"])
     arrays = {
         "swap": aa.SWAP_SLOTS,
         "radius": aa.ATOM14_RADIUS,
         "pi_periodic": aa.CHI_PI_PERIODIC,
         "chi_atoms": aa.CHI_ATOMS,
-        "separation": residue_separation(),
-        "peptide_to": residue_separation()[:, :, aa.SLOT_C],
-        "peptide_from": residue_separation()[:, aa.SLOT_N, :],
-        "disulfide": separation_through_bond(cys, _SG, cys, _SG),
+        "free_inside": residue_separation() >= CLASH_SEPARATION,
+        "free_across": separation_through_bond(kinds[:, None], aa.SLOT_C, kinds[None], aa.SLOT_N) >= CLASH_SEPARATION,
+        "free_disulfide": separation_through_bond(cys, _SG, cys, _SG) >= CLASH_SEPARATION,
     }
     return torch.as_tensor(arrays[name], device=device)
 
@@ -291,7 +292,7 @@ def clash_penalty(
         own = atoms[:, rows]
         overlap = radius[:, rows, None, :, None] + gather_rows(radius, near).unsqueeze(-2) - tolerance
         overlap = overlap - _distances(own.unsqueeze(2), gather_rows(atoms, near))
-        free = _separation(aatype, linked, number[rows], near, rows) >= CLASH_SEPARATION
+        free = _may_clash(aatype, linked, number[rows], near, rows)
         pair = mask[:, rows, None, :, None] & gather_rows(mask, near).unsqueeze(-2) & valid[:, rows, :, None, None] & free
         # Each pair is met from both sides.
         total = 0.5 * (torch.relu(overlap) ** 2 * pair).sum()
@@ -306,27 +307,21 @@ def clash_penalty(
     return torch.stack(parts).sum() / mask.sum().clamp_min(1)
 
 
-def _separation(aatype: Tensor, linked: Tensor, number: Tensor, near: Tensor, rows: slice) -> Tensor:
-    """[B, n, K, 14, 14] bonds between the atoms of each residue and its neighbours."""
+def _may_clash(aatype: Tensor, linked: Tensor, number: Tensor, near: Tensor, rows: slice) -> Tensor:
+    """[B, n, K, 14, 14] whether enough bonds lie between the atoms of each residue and its neighbours."""
     device = aatype.device
-    own, other = aatype[:, rows], gather_rows(aatype, near)
-    to_c, from_n = _table("peptide_to", device), _table("peptide_from", device)
+    own, other = aatype[:, rows].unsqueeze(-1).expand_as(near), gather_rows(aatype, near)
     step = near - number.view(1, -1, 1)
     forward = (step == 1) & linked[:, rows].unsqueeze(-1)
     backward = (step == -1) & gather_rows(linked, near)
-    after = to_c[own][:, :, None, :, None] + 1 + from_n[other].unsqueeze(-2)
-    before = from_n[own][:, :, None, :, None] + 1 + to_c[other].unsqueeze(-2)
     cys = aa.TYPE_OF_NAME["CYS"]
-    bridge = (own == cys).unsqueeze(-1) & (other == cys) & (step != 0)
-    separation = torch.full((*near.shape, aa.N_SLOTS, aa.N_SLOTS), 99, device=device)
-    for condition, values in (
-        ((step == 0), _table("separation", device)[own].unsqueeze(2).expand_as(separation)),
-        (forward, after),
-        (backward, before),
-        (bridge, _table("disulfide", device).expand_as(separation)),
-    ):
-        separation = torch.where(condition[..., None, None], torch.minimum(separation, values), separation)
-    return separation
+    free = torch.ones(*near.shape, aa.N_SLOTS, aa.N_SLOTS, dtype=torch.bool, device=device)
+    inside, across = _table("free_inside", device), _table("free_across", device)
+    free[step == 0] = inside[own[step == 0]]
+    free[forward] = across[own[forward], other[forward]]
+    free[backward] = across[other[backward], own[backward]].transpose(-1, -2)
+    free[(own == cys) & (other == cys) & (step != 0)] &= _table("free_disulfide", device)
+    return free
 
 
 def stage1_loss(output: Stage1Output, batch: IPABatch, settings: TrainingSettings, step: int) -> dict[str, Tensor]:

@@ -1,0 +1,152 @@
+"""The report of a run: one self-contained page from the records of data, training and evaluation."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from bindrae.config import Config
+from bindrae.data.layout import DataLayout, RunLayout
+from bindrae.data.storage import read_json, write_text
+from bindrae.errors import BindraeError
+from bindrae.reporting.html import DASH
+from bindrae.reporting.report_page import report_page
+
+PACKAGES = ("bindrae", "torch", "rdkit", "gemmi", "pyarrow", "numpy", "snakemake")
+EVALUATION_KEYS = (
+    "side",
+    "n_complexes",
+    "n_residues",
+    "n_clusters",
+    "failed",
+    "attention",
+    "rows",
+    "by_type",
+    "by_complex",
+)
+
+
+def run_report(layout: DataLayout, run: RunLayout, config: Config | None) -> None:
+    """Write report.html of a run.
+
+    Parameters
+    ----------
+    layout : DataLayout
+        With quality.json in place.
+    run : RunLayout
+        With metrics.jsonl, training.json and evaluation.json in place.
+    config : Config or None
+        The whole configuration; without it the page shows the settings that the stages recorded.
+
+    Raises
+    ------
+    BindraeError
+        When one of these files is missing, damaged or lacks a part.
+    """
+    quality = _read(
+        layout.quality, ("found", "accepted", "rejected", "stages", "rejections", "split"), "quality"
+    )
+    training = _read(run.training, ("counts", "seconds"), "train")
+    evaluation = _read(run.evaluation, EVALUATION_KEYS, "evaluate")
+    epochs = read_epochs(run.metrics)
+    page = report_page(
+        title=f"Run {run.root.resolve().name}",
+        dataset=config.dataset if config else run.root.resolve().parent.parent.name,
+        quality=quality,
+        training=training,
+        evaluation=evaluation,
+        epochs=epochs,
+        settings=_settings(config, quality, training, evaluation),
+        environment=environment(),
+    )
+    write_text(page, run.report)
+    print(f"report: {run.report}")
+
+
+def read_epochs(path: Path) -> list[dict[str, Any]]:
+    """The epochs of a metrics.jsonl in order; of an epoch that a resumed run repeated, the last record.
+
+    Parameters
+    ----------
+    path : Path
+        One JSON object a line; lines whose ``event`` is not ``epoch`` are passed over.
+
+    Raises
+    ------
+    BindraeError
+        When the file is missing or a line of it is not a JSON object.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise BindraeError(f"{path} does not exist", "run `bindrae train`, or check --run") from None
+    epochs: dict[int, dict[str, Any]] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = dict(json.loads(line))
+            if record.get("event") == "epoch":
+                epochs[int(record["epoch"])] = record
+        except (KeyError, TypeError, ValueError) as error:
+            raise BindraeError(
+                f"{path}, line {number} is not a record of the training: {error!r}",
+                "the training was cut off or the file was edited; rerun `bindrae train`",
+            ) from None
+    return [epochs[epoch] for epoch in sorted(epochs)]
+
+
+def environment() -> list[tuple[str, str]]:
+    """Versions of what the results rest on, and the machine that writes the report.
+
+    Returns
+    -------
+    list of (str, str)
+        Name and value; a dash for a package that is not installed.
+    """
+    rows = [("python", platform.python_version())]
+    for package in PACKAGES:
+        try:
+            rows.append((package, importlib.metadata.version(package)))
+        except importlib.metadata.PackageNotFoundError:
+            rows.append((package, DASH))
+    return [
+        *rows,
+        ("platform", platform.platform()),
+        ("processor", _processor()),
+        ("CPUs", str(os.cpu_count() or DASH)),
+    ]
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:  # no such file outside Linux
+        pass
+    return platform.processor() or platform.machine() or DASH
+
+
+def _read(path: Path, keys: tuple[str, ...], stage: str) -> dict[str, Any]:
+    data = read_json(path)
+    missing = [key for key in keys if key not in data] if isinstance(data, dict) else list(keys)
+    if missing:
+        raise BindraeError(
+            f"{path} lacks {', '.join(missing)}",
+            f"it was written by another version; rerun `bindrae {stage}`",
+        )
+    return dict(data)
+
+
+def _settings(
+    config: Config | None, quality: dict[str, Any], training: dict[str, Any], evaluation: dict[str, Any]
+) -> dict[str, Any]:
+    if config is not None:
+        return config.model_dump(mode="json")
+    stages = {stage: record["settings"] for stage, record in quality["stages"].items()}
+    return {**stages, "train": training.get("settings", {}), "evaluate": evaluation.get("settings", {})}

@@ -1,0 +1,97 @@
+"""Scoring one predicted complex against the truth: a row for each residue and one for the complex."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bindrae.chem import residues as aa
+from bindrae.evaluation.aggregate import Figures, Ratio, summarise
+from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, compute_fape, compute_pocket_irmsd, find_clashes, sidechain_rmsd
+from bindrae.structure.torsions import residue_torsions
+
+RESIDUE_RATIOS = [
+    *(Ratio(f"chi1_acc{deg:.0f}", f"chi1_hit{deg:.0f}", "chi1_n") for deg in ACCURACY_DEG),
+    *(Ratio(f"chi{k}_acc20", f"chi{k}_hit20", f"chi{k}_n") for k in (2, 3, 4)),
+    Ratio("all_chi_acc20", "all_chi_hit20", "chi1_n"),
+    Ratio("chi1_mae_deg", "chi1_error_sum", "chi1_n", 1.0),
+    Ratio("sidechain_rmsd", "sidechain_rmsd_sum", "sidechain_n", 1.0),
+    Ratio("clash_atoms_pct", "clash_atoms", "atoms"),
+    Ratio("ligand_clash_atoms_pct", "ligand_clash_atoms", "atoms"),
+]
+COMPLEX_RATIOS = [
+    Ratio("clash_pairs_pct", "clash_pairs", "near_pairs"),
+    Ratio("fape", "fape", "fape_n", 1.0),
+    Ratio("fape_pocket_weighted", "fape_pocket_weighted", "fape_n", 1.0),
+]
+POCKET_RATIOS = [Ratio(name, name, f"{name}_n", 1.0) for name in ("irmsd", "irmsd_ca", "irmsd_sidechain")]
+
+
+def score_complex(
+    sample: dict[str, np.ndarray], pred: np.ndarray, pred_mask: np.ndarray, ligand_radius: np.ndarray
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Score one complex.
+
+    Parameters
+    ----------
+    sample : dict of str to numpy.ndarray
+        The truth, as a shard holds it.
+    pred, pred_mask : numpy.ndarray
+        [N, 14, 3] predicted atoms (A) and [N, 14]; missing atoms and residues count as misses.
+    ligand_radius : numpy.ndarray
+        [L] (A), 0 for metals.
+
+    Returns
+    -------
+    residues : pandas.DataFrame
+        A row for each residue, with the sums that ``RESIDUE_RATIOS`` name.
+    summary : dict
+        Sums for ``COMPLEX_RATIOS`` and ``POCKET_RATIOS``.
+    """
+    kind = sample["aatype"].astype(np.int64)
+    true, true_mask, linked = sample["atom14"], sample["atom14_mask"], sample["linked"]
+    true_chi, defined = sample["torsion_angles"][:, 3:], sample["torsion_mask"][:, 3:]
+    angles, found = residue_torsions(pred, pred_mask, kind, linked)
+    error = np.where(found[:, 3:], chi_errors(angles[:, 3:], true_chi, kind), 180.0)
+    both = true_mask & pred_mask
+    rmsd = sidechain_rmsd(pred, true, both, kind)
+    clashes = find_clashes(pred, pred_mask, kind, linked, sample["ligand_xyz"], ligand_radius)
+    has_chi1 = defined[:, 0]
+    residues = pd.DataFrame({"row": np.arange(len(kind)), "type": np.array([*aa.RESIDUE_NAMES, "UNK"])[kind]})
+    residues["contact"] = sample["contact"]
+    bfactor = np.where(true_mask, sample["bfactor"].astype(np.float64), np.nan)
+    residues["bfactor"] = np.nanmean(bfactor, axis=1)
+    for k in range(4):
+        residues[f"chi{k + 1}_error"] = np.where(defined[:, k], error[:, k], np.nan)
+        residues[f"chi{k + 1}_n"] = defined[:, k].astype(np.int64)
+        for deg in ACCURACY_DEG:
+            residues[f"chi{k + 1}_hit{deg:.0f}"] = (defined[:, k] & (error[:, k] < deg)).astype(np.int64)
+    residues["all_chi_hit20"] = (has_chi1 & ((error < ACCURACY_DEG[0]) | ~defined).all(1)).astype(np.int64)
+    residues["chi1_error_sum"] = np.where(has_chi1, error[:, 0], 0.0)
+    residues["sidechain_rmsd"] = rmsd
+    residues["sidechain_rmsd_sum"] = np.nan_to_num(rmsd)
+    residues["sidechain_n"] = np.isfinite(rmsd).astype(np.int64)
+    residues["clash_atoms"], residues["ligand_clash_atoms"] = clashes["protein"], clashes["ligand"]
+    residues["atoms"] = pred_mask.sum(1)
+    summary: dict[str, Any] = {
+        "clash_pairs": int(clashes["pairs"]),
+        "near_pairs": int(clashes["near_pairs"]),
+        "fape": compute_fape(pred, true, both, kind),
+        "fape_pocket_weighted": compute_fape(pred, true, both, kind, 1.0 + sample["w_res"]),
+        "fape_n": 1,
+    }
+    for name, value in compute_pocket_irmsd(pred, true, both, kind, sample["contact"]).items():
+        summary[name] = float(np.nan_to_num(value))
+        summary[f"{name}_n"] = int(np.isfinite(value))
+    return residues, summary
+
+
+def figures(residues: pd.DataFrame, summaries: pd.DataFrame, weights: np.ndarray | None) -> dict[str, Figures]:
+    """Figures over all residues and over the pocket, with intervals where there are weights."""
+    pocket = residues[residues["contact"]]
+    return {
+        "overall": summarise(residues, RESIDUE_RATIOS, weights) | summarise(summaries, COMPLEX_RATIOS, weights),
+        "pocket": summarise(pocket, RESIDUE_RATIOS, weights) | summarise(summaries, POCKET_RATIOS, weights),
+    }

@@ -1,0 +1,124 @@
+"""How metrics are written, and what the headline of a run says about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bindrae.reporting.html import DASH, number
+from bindrae.reporting.quality_page import Rows
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is written."""
+
+    label: str
+    unit: str = "%"
+    digits: int = 1
+    higher_is_better: bool = True
+
+    def show(self, value: float | None) -> str:
+        """The value with its unit, or a dash."""
+        return (
+            DASH
+            if value is None
+            else f"{number(value, self.digits)}{'' if self.unit == '°' else ' '}{self.unit}"
+        )
+
+    def interval(self, entry: dict[str, Any]) -> str:
+        """The interval without its unit, or a dash."""
+        low, high = entry.get("low"), entry.get("high")
+        return (
+            DASH
+            if low is None or high is None
+            else f"{number(low, self.digits)} to {number(high, self.digits)}"
+        )
+
+
+METRICS: dict[str, Metric] = {
+    "chi1_acc20": Metric("χ1 within 20°"),
+    "chi1_acc40": Metric("χ1 within 40°"),
+    "chi2_acc20": Metric("χ2 within 20°"),
+    "chi3_acc20": Metric("χ3 within 20°"),
+    "chi4_acc20": Metric("χ4 within 20°"),
+    "all_chi_acc20": Metric("All χ within 20°"),
+    "chi1_mae_deg": Metric("Mean χ1 error", "°", 1, False),
+    "sidechain_rmsd": Metric("Side-chain RMSD", "Å", 2, False),
+    "irmsd": Metric("Pocket iRMSD", "Å", 2, False),
+    "irmsd_ca": Metric("Pocket iRMSD, Cα", "Å", 2, False),
+    "irmsd_sidechain": Metric("Pocket iRMSD, side chains", "Å", 2, False),
+    "clash_atoms_pct": Metric("Clashing atoms", "%", 2, False),
+    "clash_pairs_pct": Metric("Clashing pairs", "%", 2, False),
+    "ligand_clash_atoms_pct": Metric("Atoms clashing with the ligand", "%", 2, False),
+    "fape": Metric("FAPE", "Å", 2, False),
+}
+HEADLINE = (
+    ("overall", "chi1_acc20", "χ1 within 20°"),
+    ("pocket", "chi1_acc20", "Pocket χ1 within 20°"),
+    ("pocket", "irmsd", "Pocket iRMSD"),
+    ("overall", "clash_atoms_pct", "Clashing atoms"),
+    ("overall", "fape", "FAPE"),
+)
+ACCURACIES = ("chi1_acc20", "chi2_acc20", "chi3_acc20", "chi4_acc20", "all_chi_acc20")
+ROWS = {"model": "Model", "no_learning": "No learning", "crystal": "Crystal"}
+
+
+def entry_of(rows: dict[str, Any], row: str, scope: str, metric: str) -> dict[str, Any]:
+    return dict((rows.get(row) or {}).get(scope, {}).get(metric) or {})
+
+
+def verdict(evaluation: dict[str, Any]) -> list[str]:
+    """One sentence for each headline figure: the model, its interval, and the other rows."""
+    sentences = []
+    for scope, key, label in HEADLINE:
+        metric = METRICS[key]
+        model = entry_of(evaluation["rows"], "model", scope, key)
+        base = entry_of(evaluation["rows"], "no_learning", scope, key).get("value")
+        crystal = entry_of(evaluation["rows"], "crystal", scope, key).get("value")
+        if model.get("value") is None:
+            sentences.append(f"{label}: undefined on this side.")
+            continue
+        sentence = f"{label}: {metric.show(model['value'])} (95 % interval {metric.interval(model)})"
+        if base is not None:
+            sentence += f", {_compare(model, base, metric)} no learning ({metric.show(base)})"
+        if crystal is not None:
+            sentence += f"; crystal {metric.show(crystal)}"
+        sentences.append(sentence + ".")
+    return sentences
+
+
+def _compare(model: dict[str, Any], base: float, metric: Metric) -> str:
+    """How the model stands to a value that lies outside, or inside, its interval."""
+    low, high = model.get("low"), model.get("high")
+    if low is None or high is None:
+        return "beside"
+    if low <= base <= high:
+        return "not told apart from"
+    return "better than" if (base < low) == metric.higher_is_better else "worse than"
+
+
+def headline_cards(rows: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
+    cards = []
+    for scope, key, label in HEADLINE:
+        metric, entries = METRICS[key], {row: entry_of(rows, row, scope, key) for row in ROWS}
+        under = [f"95 %: {metric.interval(entries['model'])}"]
+        under += [
+            f"{ROWS[row].lower()}: {metric.show(entries[row].get('value'))}"
+            for row in ("no_learning", "crystal")
+        ]
+        cards.append((label, metric.show(entries["model"].get("value")), under))
+    return cards
+
+
+def metric_rows(rows: dict[str, Any], scope: str) -> Rows:
+    present = {key for row in ROWS for key in (rows.get(row) or {}).get(scope, {})}
+    result = []
+    for key in [*(k for k in METRICS if k in present), *sorted(present - set(METRICS))]:
+        metric = METRICS.get(key, Metric(key, "", 2))
+        cells = [metric.label + (f" ({metric.unit})" if metric.unit else "")]
+        for row in ROWS:
+            entry = entry_of(rows, row, scope, key)
+            cells += [number(entry.get("value"), metric.digits), metric.interval(entry)]
+        result.append(cells)
+    return result
