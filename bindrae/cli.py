@@ -19,14 +19,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Data = Annotated[Path, typer.Option("--data", help="Data folder of the dataset: results/<dataset>/data.", file_okay=False)]
-Run = Annotated[Path, typer.Option("--run", help="Folder of the training run: results/<dataset>/runs/<run>.", file_okay=False)]
+Data = Annotated[
+    Path, typer.Option("--data", help="Data folder of the dataset: results/<dataset>/data.", file_okay=False)
+]
+Run = Annotated[
+    Path, typer.Option("--run", help="Folder of the training run: results/<dataset>/runs/<run>.", file_okay=False)
+]
 Batch = Annotated[int, typer.Option("--batch", min=0, help="Number of the batch, from 0.")]
 SettingsText = Annotated[
     str | None,
-    typer.Option("--settings", help="The stage's section of the config: a JSON object or a YAML file. Keys left out keep their defaults."),
+    typer.Option(
+        "--settings",
+        help="The stage's section of the config: a JSON object or a YAML file. Keys left out keep their defaults.",
+    ),
 ]
-Processes = Annotated[int, typer.Option("--processes", min=1, help="Worker processes; the output does not depend on it.")]
+Processes = Annotated[
+    int, typer.Option("--processes", min=1, help="Worker processes; the output does not depend on it.")
+]
 
 
 def _layout(data: Path) -> Any:
@@ -51,7 +60,9 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 @app.command()
 def index(
     data: Data,
-    root: Annotated[Path | None, typer.Option("--root", help="Folder or sheet with the complexes; not for the demo.")] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", help="Folder or sheet with the complexes; not for the demo.")
+    ] = None,
     settings: SettingsText = None,
 ) -> None:
     """Find the complexes of a dataset and assign them to batches."""
@@ -67,7 +78,11 @@ def clean(data: Data, batch: Batch, settings: SettingsText = None, processes: Pr
 
     layout = _layout(data)
     run_clean(
-        layout.entries, batch, layout.batch("clean", batch), config.load_settings(config.CleanSettings, settings), processes
+        layout.entries,
+        batch,
+        layout.batch("clean", batch),
+        config.load_settings(config.CleanSettings, settings),
+        processes,
     )
 
 
@@ -98,7 +113,9 @@ def tokens(data: Data, batch: Batch, settings: SettingsText = None, processes: P
 
     layout = _layout(data)
     loaded = config.load_settings(config.TokenSettings, settings)
-    run_tokens(layout.batch("clean", batch), layout.batch("pocket", batch), layout.batch("tokens", batch), loaded, processes)
+    run_tokens(
+        layout.batch("clean", batch), layout.batch("pocket", batch), layout.batch("tokens", batch), loaded, processes
+    )
 
 
 @app.command()
@@ -115,7 +132,9 @@ def embed(data: Data, batch: Batch, settings: SettingsText = None) -> None:
 def split(
     data: Data,
     settings: SettingsText = None,
-    max_rejected_fraction: Annotated[float, typer.Option(min=0.0, max=1.0, help="Fail when a larger share is rejected.")] = 0.2,
+    max_rejected_fraction: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Fail when a larger share is rejected.")
+    ] = 0.2,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the sequence search.")] = 1,
 ) -> None:
     """Assign whole sequence clusters to train, val and test."""
@@ -172,14 +191,18 @@ def evaluate(
     """Score the best model on a held-out side, with floors and intervals."""
     from bindrae.evaluation.evaluate import run_evaluation
 
-    run_evaluation(_layout(data), _run_layout(run), config.load_settings(config.EvaluationSettings, settings), threads=threads)
+    run_evaluation(
+        _layout(data), _run_layout(run), config.load_settings(config.EvaluationSettings, settings), threads=threads
+    )
 
 
 @app.command()
 def report(
     data: Data,
     run: Run,
-    config_text: Annotated[str | None, typer.Option("--config", help="The whole configuration: a JSON object or a YAML file.")] = None,
+    config_text: Annotated[
+        str | None, typer.Option("--config", help="The whole configuration: a JSON object or a YAML file.")
+    ] = None,
 ) -> None:
     """Write the run's self-contained report.html."""
     from bindrae.evaluation.report import run_report

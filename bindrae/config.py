@@ -37,7 +37,8 @@ class IndexSettings(Settings):
         "id, protein, ligand; demo: the complexes inside installed packages, no root.",
     )
     n_batches: Count = Field(
-        8, description="Batches the complexes are hashed into; one job a stage and batch. Aim at 100-1000 complexes each."
+        8,
+        description="Batches the complexes are hashed into; one job a stage and batch. Aim at 100-1000 complexes each.",
     )
 
 
@@ -45,7 +46,8 @@ class CleanSettings(Settings):
     """Named switches of the cleaning protocol; docs/cleaning.md gives the reason for each."""
 
     altlocs: Literal["highest_occupancy", "first"] = Field(
-        "highest_occupancy", description="Which alternate location of a residue is kept; always one for the whole residue."
+        "highest_occupancy",
+        description="Which alternate location of a residue is kept; always one for the whole residue.",
     )
     modified_residues: Literal["to_parent", "unknown"] = Field(
         "to_parent", description="Modified amino acids (MSE, TPO, ...) become their parent, or the unknown residue X."
@@ -54,7 +56,8 @@ class CleanSettings(Settings):
         None, description="Keep only chains with an atom this close to the ligand (A); null keeps all chains."
     )
     context_within_angstrom: Positive = Field(
-        8.0, description="Metals, cofactors and further ligands this close to the ligand or a kept chain's pocket are kept (A)."
+        8.0,
+        description="Metals, cofactors and further ligands this close to the ligand are kept (A).",
     )
     max_ligand_distance_angstrom: Positive = Field(
         5.0, description="A ligand with no protein heavy atom this close (A) is rejected as `ligand_far`."
@@ -69,7 +72,9 @@ class CleanSettings(Settings):
 class PocketSettings(Settings):
     """The soft pocket mask w_res."""
 
-    contact_angstrom: Positive = Field(5.0, description="Heavy-atom distance that makes a residue part of the pocket (A).")
+    contact_angstrom: Positive = Field(
+        5.0, description="Heavy-atom distance that makes a residue part of the pocket (A)."
+    )
     hops: Annotated[int, Field(ge=0)] = Field(1, description="Chain neighbours of contact residues that join the mask.")
     sigma_angstrom: Positive = Field(2.0, description="Width of the decay exp(-d^2 / 2 sigma^2) (A).")
 
@@ -117,8 +122,12 @@ class EmbedSettings(Settings):
         "esm2_t48_15B_UR50D",
     ] = Field("none", description="Language model; none costs nothing and needs no download.")
     weights_dir: str | None = Field(None, description="Folder that holds <plm>.pt; jobs use no network.")
-    weights_sha256: str | None = Field(None, description="Expected SHA-256 of that file; null records it without a check.")
-    window: Annotated[int, Field(ge=16, le=1022)] = Field(1022, description="Residues a pass; longer chains use windows.")
+    weights_sha256: str | None = Field(
+        None, description="Expected SHA-256 of that file; null records it without a check."
+    )
+    window: Annotated[int, Field(ge=16, le=1022)] = Field(
+        1022, description="Residues a pass; longer chains use windows."
+    )
     overlap: Annotated[int, Field(ge=0)] = Field(256, description="Residues two neighbouring windows share.")
     dtype: Literal["float16", "float32"] = Field("float16", description="Number format of the stored embeddings.")
 
@@ -163,7 +172,8 @@ class ModelSettings(Settings):
     """Architecture of Stage-1; stored in every model file and forced from it at load."""
 
     preset: str | None = Field(
-        None, description="YAML file with model settings that the other keys of this section override; a path from the working folder."
+        None,
+        description="YAML file with model settings, which the other keys of this section override.",
     )
     c_s: Count = Field(128, description="Width of the residue representation.")
     c_z: Count = Field(64, description="Width of the edge factors.")
@@ -181,17 +191,22 @@ class ModelSettings(Settings):
     local_hidden: Count = Field(128, description="Width of the local branch's edges and messages.")
     d_lig: Count = Field(64, description="Width of a ligand token.")
     ligand_heads: Count = Field(8, description="Heads of the ligand cross-attention.")
-    ligand_warmup_steps: Annotated[int, Field(ge=0)] = Field(2000, description="Steps over which FiLM's lambda goes from 0 to 1.")
+    ligand_warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        2000, description="Steps over which FiLM's lambda goes from 0 to 1."
+    )
     ligand_shared: bool = Field(False, description="One conditioner for all layers (baseline), or one each.")
     ligand_neighbours: Annotated[int, Field(ge=0)] = Field(
         12, description="Nearest tokens a residue reads in its own frame besides the cross-attention; 0 leaves it out."
     )
-    d_plm: Annotated[int, Field(ge=0)] = Field(0, description="Width of the language-model embedding; follows embed.plm, leave it out.")
+    d_plm: Annotated[int, Field(ge=0)] = Field(
+        0, description="Width of the language-model embedding; follows embed.plm, leave it out."
+    )
     dropout: Fraction = Field(0.1, description="Dropout in training.")
     max_rotation_deg: Positive = Field(15.0, description="Largest frame rotation a layer (degrees).")
     max_translation_angstrom: Positive = Field(1.5, description="Largest frame translation a layer and component (A).")
     chi_head: Literal["bins", "sincos"] = Field(
-        "bins", description="bins: modes with an in-bin offset, chi1 to chi4 in turn; sincos: one mean direction (baseline)."
+        "bins",
+        description="bins: modes with an in-bin offset, chi1 to chi4 in turn; sincos: one mean direction (baseline).",
     )
     chi_bins: Count = Field(72, description="Bins of 2 pi for each chi.")
     attention: Literal["reference", "sdpa", "flash_ipa"] = Field(
@@ -215,13 +230,25 @@ class TrainingSettings(Settings):
     weight_fape: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Weight of FAPE.")
     weight_distance: Annotated[float, Field(ge=0.0)] = Field(0.1, description="Weight of the distance loss.")
     weight_clash: Annotated[float, Field(ge=0.0)] = Field(0.1, description="Weight of the clash penalty.")
-    pocket_kappa: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Residue weight in the losses: 1 + kappa w_res.")
+    pocket_kappa: Annotated[float, Field(ge=0.0)] = Field(
+        1.0, description="Residue weight in the losses: 1 + kappa w_res."
+    )
     pocket_warmup_steps: Annotated[int, Field(ge=0)] = Field(2000, description="Steps over which kappa rises from 0.")
-    max_bfactor: Positive | None = Field(40.0, description="Chis of residues with a larger B-factor do not train; null trains all.")
-    noise_start_step: Annotated[int, Field(ge=0)] = Field(5000, description="Rigid noise on the frames begins after this step.")
-    noise_rotation_deg: Annotated[float, Field(ge=0.0)] = Field(5.0, description="Rotation noise, uniform in [0, this].")
-    noise_translation_angstrom: Annotated[float, Field(ge=0.0)] = Field(0.1, description="Translation noise, standard deviation a component (A).")
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Autocast of the network; geometry and losses stay fp32.")
+    max_bfactor: Positive | None = Field(
+        40.0, description="Chis of residues with a larger B-factor do not train; null trains all."
+    )
+    noise_start_step: Annotated[int, Field(ge=0)] = Field(
+        5000, description="Rigid noise on the frames begins after this step."
+    )
+    noise_rotation_deg: Annotated[float, Field(ge=0.0)] = Field(
+        5.0, description="Rotation noise, uniform in [0, this]."
+    )
+    noise_translation_angstrom: Annotated[float, Field(ge=0.0)] = Field(
+        0.1, description="Translation noise, standard deviation a component (A)."
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="Autocast of the network; geometry and losses stay fp32."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA where there is one.")
 
 
@@ -238,8 +265,12 @@ class Config(Settings):
 
     dataset: Name = Field("demo", description="Name of the dataset; results go under results/<dataset>/.")
     root: str | None = Field(None, description="Folder (or sheet) with the complexes.")
-    run: Name = Field("default", description="Name of the training run; results go under results/<dataset>/runs/<run>/.")
-    max_rejected_fraction: Fraction = Field(0.2, description="The run fails when a larger share of complexes is rejected.")
+    run: Name = Field(
+        "default", description="Name of the training run; results go under results/<dataset>/runs/<run>/."
+    )
+    max_rejected_fraction: Fraction = Field(
+        0.2, description="The run fails when a larger share of complexes is rejected."
+    )
     index: IndexSettings = Field(default_factory=IndexSettings)
     clean: CleanSettings = Field(default_factory=CleanSettings)
     pocket: PocketSettings = Field(default_factory=PocketSettings)
@@ -257,7 +288,9 @@ class Config(Settings):
     def _consistent(self) -> Config:
         width = PLM_WIDTH[self.embed.plm]
         if self.model.d_plm != width:
-            raise ValueError(f"model.d_plm is {self.model.d_plm}, but embed.plm '{self.embed.plm}' gives {width}: leave d_plm out")
+            raise ValueError(
+                f"model.d_plm is {self.model.d_plm}, but embed.plm '{self.embed.plm}' gives {width}: leave d_plm out"
+            )
         if self.index.layout != "demo" and not self.root:
             raise ValueError(
                 f"root is not set: layout '{self.index.layout}' needs the folder with the complexes "

@@ -66,7 +66,7 @@ def measure(paths: list[Path]) -> pd.DataFrame:
                 parts[kind].append(row["atom14"][full & cold & (row["aatype"] == kind)])
             joined = np.flatnonzero(row["linked"] & cold)
             peptide.append(np.concatenate([row["atom14"][joined, :4], row["atom14"][joined + 1, :3]], axis=1))
-    rows = []
+    rows: list[dict[str, object]] = []
     for kind in range(aa.UNKNOWN):
         name = aa.RESIDUE_NAMES[kind]
         xyz = np.concatenate(parts[kind]).astype(np.float64)
@@ -75,7 +75,13 @@ def measure(paths: list[Path]) -> pd.DataFrame:
         steps = [(*step, "psi" if step[0] == "O" else "bb") for step in _BACKBONE]
         steps += [(s.atom, s.bonded, s.angle, s.torsion, s.source) for s in aa.BUILD_STEPS[name]]
         for target, bonded, angle, torsion, source in steps:
-            entry = {"residue": name, "atom": target, "bonded": bonded, "angle_atom": angle, "torsion_atom": torsion}
+            entry: dict[str, object] = {
+                "residue": name,
+                "atom": target,
+                "bonded": bonded,
+                "angle_atom": angle,
+                "torsion_atom": torsion,
+            }
             entry["source"] = source
             length = np.linalg.norm(atom[target] - atom[bonded], axis=-1)
             entry |= {"bond_angstrom": np.median(length), "bond_spread": _spread(length)}

@@ -21,6 +21,7 @@ GROUP_BACKBONE, GROUP_PSI, GROUP_CHI1 = 0, 1, 2
 _TABLE = Path(__file__).with_name("ideal_geometry.csv")
 # A measured torsion this close to 0 or 180 is that of a planar group: pi systems are flat by chemistry.
 _PLANAR_WITHIN_DEG = 0.6
+Rows = dict[str, dict[str, str]]  # atom -> column -> text
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class IdealGeometry:
 
 
 def place_atom(c: np.ndarray, b: np.ndarray, a: np.ndarray, bond: float, angle: float, torsion: float) -> np.ndarray:
-    """Position of an atom bonded to `a`, from internal coordinates (NeRF; Parsons et al., J. Comput. Chem. 26, 1063, 2005).
+    """Position of an atom bonded to `a`, from internal coordinates (NeRF).
+
+    Parsons et al., J. Comput. Chem. 26, 1063, 2005.
 
     Parameters
     ----------
@@ -86,21 +89,23 @@ def frame_of(origin: np.ndarray, on_x: np.ndarray, in_plane: np.ndarray) -> tupl
 @cache
 def ideal_geometry() -> IdealGeometry:
     """The constants, built once from the table."""
-    table = pd.read_csv(_TABLE, keep_default_na=False, dtype={"torsion_deg": str})
+    table = pd.read_csv(_TABLE, keep_default_na=False, dtype=str)
     group = np.zeros((aa.N_TYPES, aa.N_SLOTS), dtype=np.int64)
     local = np.zeros((aa.N_TYPES, aa.N_SLOTS, 3))
     rotation = np.tile(np.eye(3), (aa.N_TYPES, N_GROUPS, 1, 1))
     translation = np.zeros((aa.N_TYPES, N_GROUPS, 3))
-    by_residue = {name: rows.set_index("atom") for name, rows in table.groupby("residue")}
+    by_residue: dict[str, Rows] = {}
+    for row in table.to_dict("records"):
+        by_residue.setdefault(row["residue"], {})[row["atom"]] = {str(key): str(value) for key, value in row.items()}
     for kind in range(aa.N_TYPES):
         # An unknown residue has the backbone and CB of alanine.
         name = aa.RESIDUE_NAMES[kind] if kind != aa.UNKNOWN else "ALA"
         _build(kind, by_residue[name], group, local, rotation, translation)
     link = by_residue["-"]
     peptide = {
-        "bond": float(link.loc["N+", "bond_angstrom"]),
-        "angle_ca_c_n": float(np.radians(float(link.loc["N+", "angle_deg"]))),
-        "angle_c_n_ca": float(np.radians(float(link.loc["CA+", "angle_deg"]))),
+        "bond": float(link["N+"]["bond_angstrom"]),
+        "angle_ca_c_n": float(np.radians(float(link["N+"]["angle_deg"]))),
+        "angle_c_n_ca": float(np.radians(float(link["CA+"]["angle_deg"]))),
     }
     return IdealGeometry(group, local, rotation, translation, peptide)
 
@@ -111,12 +116,12 @@ def _flat(degrees: float) -> float:
 
 
 def _build(
-    kind: int, rows: pd.DataFrame, group: np.ndarray, local: np.ndarray, rotation: np.ndarray, translation: np.ndarray
+    kind: int, rows: Rows, group: np.ndarray, local: np.ndarray, rotation: np.ndarray, translation: np.ndarray
 ) -> None:
     """Fill the constants of one type: build the residue with all torsions 0, then express each atom in its group."""
 
     def number(atom: str, column: str) -> float:
-        return float(rows.loc[atom, column])
+        return float(rows[atom][column])
 
     bend = np.radians(number("C", "angle_deg"))
     position = {
@@ -127,8 +132,9 @@ def _build(
     member = dict.fromkeys(("N", "CA", "C"), GROUP_BACKBONE)
     # The zero of psi and of each chi is cis: with psi = 0 the next N eclipses N, so O stands at 180 degrees.
     axes: dict[int, tuple[str, str, str]] = {GROUP_PSI: ("N", "CA", "C")}
-    for atom in [a for a in rows.index if a not in ("CA", "C")]:
-        row = rows.loc[atom]
+    for atom, row in rows.items():
+        if atom in ("CA", "C"):
+            continue
         torsion_atom, angle_atom, bonded, source = row["torsion_atom"], row["angle_atom"], row["bonded"], row["source"]
         position[atom] = place_atom(
             position[torsion_atom], position[angle_atom], position[bonded],

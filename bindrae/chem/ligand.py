@@ -12,7 +12,7 @@ from rdkit import Chem, RDLogger
 
 from bindrae.errors import RejectedComplex
 
-RDLogger.DisableLog("rdApp.*")  # every failure is raised with its own message below
+RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # every failure is raised with its own message below
 
 
 @dataclass
@@ -21,6 +21,7 @@ class Ligand:
 
     mol: Chem.Mol  # sanitised, without hydrogens, one conformer: the crystal pose
     route: str  # which reading succeeded: sdf or mol2
+    path: Path  # the file it was read from
     xyz: np.ndarray  # [M, 3] float32, angstrom
     element: np.ndarray  # [M] int16, atomic number
     charge: np.ndarray  # [M] int8, formal charge
@@ -84,7 +85,9 @@ def _routes(path: Path) -> list[tuple[str, Callable[[str], Chem.Mol | None]]]:
         return [("sdf", _from_sdf)]
     if name.endswith(".mol2"):
         return [("mol2", _from_mol2)]
-    raise RejectedComplex("ligand_unreadable", f"{path}: the format is not known by its ending; use .sdf, .mol or .mol2")
+    raise RejectedComplex(
+        "ligand_unreadable", f"{path}: the format is not known by its ending; use .sdf, .mol or .mol2"
+    )
 
 
 def _from_sdf(text: str) -> Chem.Mol | None:
@@ -136,7 +139,9 @@ def _finish(mol: Chem.Mol, route: str, path: Path, max_atoms: int) -> Ligand:
     if mol.GetNumAtoms() == 0:
         raise RejectedComplex("ligand_empty", f"{path} holds no heavy atom")
     if mol.GetNumAtoms() > max_atoms:
-        raise RejectedComplex("ligand_too_large", f"{path} holds {mol.GetNumAtoms()} heavy atoms, more than {max_atoms}")
+        raise RejectedComplex(
+            "ligand_too_large", f"{path} holds {mol.GetNumAtoms()} heavy atoms, more than {max_atoms}"
+        )
     xyz = mol.GetConformer().GetPositions().astype(np.float32)
     if not np.isfinite(xyz).all():
         raise RejectedComplex("ligand_unreadable", f"{path} holds coordinates that are not numbers")
@@ -147,12 +152,13 @@ def _finish(mol: Chem.Mol, route: str, path: Path, max_atoms: int) -> Ligand:
     return Ligand(
         mol=mol,
         route=route,
+        path=path,
         xyz=xyz,
         element=np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int16),
         charge=np.array([atom.GetFormalCharge() for atom in mol.GetAtoms()], dtype=np.int8),
-        bonds=np.array(
-            [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()], dtype=np.int16
-        ).reshape(-1, 2),
+        bonds=np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()], dtype=np.int16).reshape(
+            -1, 2
+        ),
         smiles=Chem.MolToSmiles(mol),
         inchikey=Chem.MolToInchiKey(mol),
     )

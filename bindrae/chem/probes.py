@@ -40,12 +40,14 @@ class AtomsInfo:
 
 @cache
 def _feature_factory() -> ChemicalFeatures.MolChemicalFeatureFactory:
-    return ChemicalFeatures.BuildFeatureFactory(str(Path(RDConfig.RDDataDir) / "BaseFeatures.fdef"))
+    return ChemicalFeatures.BuildFeatureFactory(  # type: ignore[attr-defined]
+        str(Path(RDConfig.RDDataDir) / "BaseFeatures.fdef")
+    )
 
 
 @cache
 def _anionic_oxygen() -> Chem.Mol:
-    # BaseFeatures has this acceptor too, but RDKit joins its lines so that it never matches: one carboxylate oxygen of two.
+    # BaseFeatures has this acceptor too, but RDKit joins its lines so that it never matches.
     return Chem.MolFromSmarts("[O;-;!$(*-N=O)]")
 
 
@@ -241,9 +243,7 @@ def _pocket_centre(ligand_xyz: np.ndarray, ca_xyz: np.ndarray, w_res: np.ndarray
     return (ca_xyz * w_res[:, None]).sum(axis=0) / total
 
 
-def _most_important(
-    xyz: np.ndarray, classes: dict[str, np.ndarray], centre: np.ndarray, max_points: int
-) -> np.ndarray:
+def _most_important(xyz: np.ndarray, classes: dict[str, np.ndarray], centre: np.ndarray, max_points: int) -> np.ndarray:
     priority = np.zeros(len(xyz))
     for name, flags in classes.items():
         priority = np.maximum(priority, np.where(flags, CLASS_PRIORITY[name], 0.0))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,10 @@ from bindrae.data.shards import AXES, RESIDUE_TENSORS, shard_tensors_path
 from bindrae.data.storage import read_table
 from bindrae.errors import BindraeError
 
-_RADII_BY_NUMBER = {1: "H", 5: "B", 6: "C", 7: "N", 8: "O", 9: "F", 14: "SI", 15: "P", 16: "S", 17: "CL", 33: "AS", 34: "SE", 35: "BR", 53: "I"}  # fmt: skip
+_RADII_BY_NUMBER = {
+    1: "H", 5: "B", 6: "C", 7: "N", 8: "O", 9: "F", 14: "SI", 15: "P", 16: "S", 17: "CL", 33: "AS", 34: "SE", 35: "BR",
+    53: "I",
+}  # fmt: skip
 Sample = dict[str, Tensor]
 
 
@@ -72,11 +76,10 @@ class IPABatch:
 
     def to(self, device: torch.device) -> IPABatch:
         """The batch with its tensors on a device."""
-        moved = {
-            field.name: value.to(device) if isinstance(value := getattr(self, field.name), Tensor) else value
-            for field in fields(self)
+        moved: dict[str, Any] = {
+            f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
         }
-        return IPABatch(**moved)
+        return replace(self, **moved)
 
 
 class ShardDataset(Dataset[tuple[str, Sample]]):
@@ -255,7 +258,9 @@ def create_ipa_dataloader(
     """
 
     def collate(samples: list[tuple[int, tuple[str, Sample]]]) -> IPABatch:
-        return collate_ipa_batch([(name, transform(sample, i) if transform else sample) for i, (name, sample) in samples])
+        return collate_ipa_batch(
+            [(name, transform(sample, i) if transform else sample) for i, (name, sample) in samples]
+        )
 
     class _Indexed(Dataset[tuple[int, tuple[str, Sample]]]):
         def __getitem__(self, index: int) -> tuple[int, tuple[str, Sample]]:

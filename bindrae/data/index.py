@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,18 +29,26 @@ from bindrae.data.storage import (
 )
 from bindrae.errors import REJECTION_CODES, BindraeError
 
-PROTEIN_SUFFIXES = ("_protein.pdb", "_protein.pdb.gz", "_protein.cif", "_protein.cif.gz", "_protein.ent", "_protein.ent.gz")
+PROTEIN_SUFFIXES = (
+    "_protein.pdb",
+    "_protein.pdb.gz",
+    "_protein.cif",
+    "_protein.cif.gz",
+    "_protein.ent",
+    "_protein.ent.gz",
+)
 LIGAND_SUFFIXES = ("_ligand.sdf", "_ligand.sdf.gz", "_ligand.mol", "_ligand.mol2", "_ligand.mol2.gz")
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 # Complexes that ship inside packages: distribution, id, protein, ligand.
+_POSEBUSTERS = "posebusters/datasets/pdb"
 DEMO_COMPLEXES = (
-    ("posebusters", "1ia1", "posebusters/datasets/pdb/1ia1/1ia1_protein_one_lig_removed.pdb", "posebusters/datasets/pdb/1ia1/1ia1_ligand.sdf"),
-    ("posebusters", "1of6", "posebusters/datasets/pdb/1of6/1of6_protein_one_lig_removed.pdb", "posebusters/datasets/pdb/1of6/1of6_ligand.sdf"),
-    ("posebusters", "1s3v", "posebusters/datasets/pdb/1s3v/1s3v_protein_one_lig_removed.pdb", "posebusters/datasets/pdb/1s3v/1s3v_ligand.sdf"),
-    ("posebusters", "1uou", "posebusters/datasets/pdb/1uou/1uou_protein_one_lig_removed.pdb", "posebusters/datasets/pdb/1uou/1uou_ligand.sdf"),
+    *(
+        ("posebusters", i, f"{_POSEBUSTERS}/{i}/{i}_protein_one_lig_removed.pdb", f"{_POSEBUSTERS}/{i}/{i}_ligand.sdf")
+        for i in ("1ia1", "1of6", "1s3v", "1uou")
+    ),
     ("prolif", "1s2g", "prolif/data/implicitHbond/receptor.pdb", "prolif/data/implicitHbond/1.D.sdf"),
-)  # fmt: skip
+)
 
 Found = dict[str, Any]
 
@@ -62,7 +70,9 @@ def find_demo(root: Path | None) -> list[Found]:
                 "pip install 'bindrae[demo]', or run `make demo`",
             ) from None
         paths = [Path(str(distribution.locate_file(name))) for name in (protein, ligand)]
-        found.append({"id": identifier, "protein": paths[0], "ligand": [paths[1]], "source": f"{package} {distribution.version}"})
+        found.append(
+            {"id": identifier, "protein": paths[0], "ligand": [paths[1]], "source": f"{package} {distribution.version}"}
+        )
     return found
 
 
@@ -97,16 +107,32 @@ def find_pairs(root: Path | None) -> list[Found]:
 def find_sheet(root: Path | None) -> list[Found]:
     """A table with columns ``id``, ``protein``, ``ligand``; relative paths are taken from the table's folder."""
     root = _existing(root, Path.is_file, "file")
-    readers: dict[str, Callable[..., pd.DataFrame]] = {".csv": pd.read_csv, ".tsv": pd.read_table, ".parquet": pd.read_parquet}
+    readers: dict[str, Callable[..., pd.DataFrame]] = {
+        ".csv": pd.read_csv,
+        ".tsv": pd.read_table,
+        ".parquet": pd.read_parquet,
+    }
     if root.suffix not in readers:
         raise BindraeError(f"{root}: a sheet ends in .csv, .tsv or .parquet", "rename or convert the sheet")
     kwargs = {} if root.suffix == ".parquet" else {"dtype": str, "keep_default_na": False}
-    sheet = readers[root.suffix](root, **kwargs)
+    try:
+        sheet = readers[root.suffix](root, **kwargs)
+    except ValueError as error:  # what pandas and pyarrow raise for an empty, torn or wrongly encoded table
+        raise BindraeError(
+            f"{root} cannot be read as a table: {error}", "write the sheet anew; the first line names the columns"
+        ) from None
     missing = {"id", "protein", "ligand"} - set(sheet.columns)
     if missing:
-        raise BindraeError(f"{root} lacks the column(s) {', '.join(sorted(missing))}", "name the columns id, protein, ligand")
+        raise BindraeError(
+            f"{root} lacks the column(s) {', '.join(sorted(missing))}", "name the columns id, protein, ligand"
+        )
     return [
-        {"id": str(row.id), "protein": root.parent / str(row.protein), "ligand": [root.parent / str(row.ligand)], "source": root.name}
+        {
+            "id": str(row.id),
+            "protein": root.parent / str(row.protein),
+            "ligand": [root.parent / str(row.ligand)],
+            "source": root.name,
+        }
         for row in sheet.itertuples()
     ]
 
@@ -159,7 +185,7 @@ def run_index(layout: DataLayout, root: Path | None, settings: IndexSettings) ->
     if not found:
         raise BindraeError(
             f"{root} holds no complexes in layout '{settings.layout}'",
-            "expected <id>/<id>_protein.pdb with <id>/<id>_ligand.sdf; set index.layout to another layout if yours differs",
+            "expected <id>/<id>_protein.pdb with <id>/<id>_ligand.sdf; if yours differs, set index.layout",
         )
     _check_ids([entry["id"] for entry in found])
     rows, rejected = [], []
@@ -191,10 +217,8 @@ def run_index(layout: DataLayout, root: Path | None, settings: IndexSettings) ->
     write_table(pa.Table.from_pylist(rejected, schema=REJECTED_SCHEMA), rejected_path(layout.entries))
     write_json({f"{number}": sha256_text("\n".join(lines)) for number, lines in by_batch.items()}, layout.batches)
     counts = {"in": len(found), "out": len(rows), "rejected": len(rejected)}
-    write_sidecar(
-        layout.entries, "index", VERSIONS["index"], {"root": None if root is None else str(root), **settings.model_dump(mode="json")},
-        {}, counts, time.monotonic() - start,
-    )  # fmt: skip
+    used = {"root": None if root is None else str(root), **settings.model_dump(mode="json")}
+    write_sidecar(layout.entries, "index", VERSIONS["index"], used, {}, counts, time.monotonic() - start)
     write_table(pa.Table.from_pylist(rows, schema=ENTRIES), layout.entries)
     print(f"index: {len(rows)} complexes in {settings.n_batches} batches, {len(rejected)} rejected")
 
@@ -203,9 +227,10 @@ def _check_ids(ids: list[str]) -> None:
     unsafe = [i for i in ids if not _SAFE_ID.fullmatch(i)]
     if unsafe:
         raise BindraeError(
-            f"{len(unsafe)} id(s) cannot be file names, the first: {unsafe[0]!r}", "use letters, digits and . _ + - only"
+            f"{len(unsafe)} id(s) cannot be file names, the first: {unsafe[0]!r}",
+            "use letters, digits and . _ + - only",
         )
-    repeated = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
+    repeated = sorted(i for i, count in Counter(ids).items() if count > 1)
     if repeated:
         raise BindraeError(f"id(s) occur more than once: {', '.join(repeated[:5])}", "give each complex its own id")
 

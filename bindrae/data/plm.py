@@ -46,16 +46,20 @@ def load_esm(settings: EmbedSettings) -> tuple[Embedder, str]:
     try:
         from esm import pretrained
     except ImportError:
-        raise BindraeError(f"embed.plm '{settings.plm}' needs fair-esm, which is not installed", "pip install 'bindrae[esm]'") from None
+        raise BindraeError(
+            f"embed.plm '{settings.plm}' needs fair-esm, which is not installed", "pip install 'bindrae[esm]'"
+        ) from None
     path = Path(settings.weights_dir or ".") / f"{settings.plm}.pt"
     if not path.is_file():
         raise BindraeError(
             f"the weights of {settings.plm} are not at {path}",
-            f"download {settings.plm}.pt from the ESM project on a machine with network and set embed.weights_dir to its folder",
+            f"fetch {settings.plm}.pt of the ESM project on a machine with network; set embed.weights_dir to its folder",
         )
     digest = sha256_file(path)
     if settings.weights_sha256 and digest != settings.weights_sha256.lower():
-        raise BindraeError(f"{path} has SHA-256 {digest}, not {settings.weights_sha256}", "the download is damaged; fetch it again")
+        raise BindraeError(
+            f"{path} has SHA-256 {digest}, not {settings.weights_sha256}", "the download is damaged; fetch it again"
+        )
     # Published checkpoints hold their arguments as a Namespace; nothing else beyond tensors is let in.
     with torch.serialization.safe_globals([argparse.Namespace]):
         data = torch.load(path, map_location="cpu", weights_only=True)
@@ -75,7 +79,10 @@ def load_esm(settings: EmbedSettings) -> tuple[Embedder, str]:
         return embedding.float().cpu()
 
     def embed(sequence: str) -> torch.Tensor:
-        pieces = [(start, one_window(sequence[start:stop])) for start, stop in windows(len(sequence), settings.window, settings.overlap)]
+        pieces = [
+            (start, one_window(sequence[start:stop]))
+            for start, stop in windows(len(sequence), settings.window, settings.overlap)
+        ]
         return join_windows(pieces, len(sequence))
 
     return embed, digest
@@ -137,8 +144,17 @@ def run_embed(clean: Path, output: Path, settings: EmbedSettings) -> None:
         for sequence in track(sequences, len(sequences), "embed", "chains"):
             embedding = embed(sequence)
             if embedding.shape != (len(sequence), store["width"]):
-                raise RuntimeError(f"embedding of {sequence[:30]}... has shape {tuple(embedding.shape)}, not {(len(sequence), store['width'])}")
+                wanted = (len(sequence), store["width"])
+                raise RuntimeError(f"embedding of {sequence[:30]}... has shape {tuple(embedding.shape)}, not {wanted}")
             store["embeddings"][sha256_text(sequence)] = embedding.to(dtype)
     with atomic_path(output) as temporary:
         torch.save(store, temporary)
-    write_sidecar(output, "embed", VERSIONS["embed"], settings.model_dump(mode="json"), {"clean": clean}, counts, time.monotonic() - start)
+    write_sidecar(
+        output,
+        "embed",
+        VERSIONS["embed"],
+        settings.model_dump(mode="json"),
+        {"clean": clean},
+        counts,
+        time.monotonic() - start,
+    )

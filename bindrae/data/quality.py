@@ -50,11 +50,7 @@ def _split_summary(split: pa.Table, sides: dict[str, Counter[str]]) -> dict[str,
 def _input_summary(layout: DataLayout, index_settings: dict[str, Any], fingerprint: int) -> dict[str, Any]:
     entries = read_table(layout.entries, ["source", "size", "mtime"])
     sources = entries.group_by("source").aggregate([("size", "count"), ("size", "sum")])
-    ranked = (
-        sources.sort_by([("size_count", "descending"), ("source", "ascending")])
-        .slice(0, N_SOURCES)
-        .to_pylist()
-    )
+    ranked = sources.sort_by([("size_count", "descending"), ("source", "ascending")]).slice(0, N_SOURCES).to_pylist()
     newest = pc.max(entries["mtime"]).as_py()
     return {
         "root": index_settings.get("root"),
@@ -63,9 +59,7 @@ def _input_summary(layout: DataLayout, index_settings: dict[str, Any], fingerpri
         "bytes": pc.sum(entries["size"]).as_py() or 0,
         "newest": datetime.fromtimestamp(newest / 1e9, UTC).isoformat(timespec="seconds") if newest else None,
         "n_sources": sources.num_rows,
-        "sources": [
-            {"source": r["source"], "complexes": r["size_count"], "bytes": r["size_sum"]} for r in ranked
-        ],
+        "sources": [{"source": r["source"], "complexes": r["size_count"], "bytes": r["size_sum"]} for r in ranked],
         "fingerprint": f"{fingerprint:064x}",
     }
 

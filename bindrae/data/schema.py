@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-_f32, _i8, _i16, _i32, _b, _s = (pa.list_(t) for t in (pa.float32(), pa.int8(), pa.int16(), pa.int32(), pa.bool_(), pa.string()))
+_f32, _i8, _i16, _i32, _b, _s = (
+    pa.list_(t) for t in (pa.float32(), pa.int8(), pa.int16(), pa.int32(), pa.bool_(), pa.string())
+)
 
 ENTRIES = pa.schema(
     [
@@ -103,7 +105,9 @@ def rows_to_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
             raise ValueError(f"row {row.get('id')}: columns differ from the schema: {set(row) ^ set(schema.names)}")
     columns = []
     for field in schema:
-        values = [row[field.name].ravel() if isinstance(row[field.name], np.ndarray) else row[field.name] for row in rows]
+        values = [
+            row[field.name].ravel() if isinstance(row[field.name], np.ndarray) else row[field.name] for row in rows
+        ]
         columns.append(pa.array(values, type=field.type))
     return pa.Table.from_arrays(columns, schema=schema)
 

@@ -108,7 +108,15 @@ def run_shards(layout: DataLayout, number: int, settings: ShardSettings) -> None
         write_table(pa.Table.from_pylist([_facts(row) for row in rows], schema=SHARD), shard)
     counts = {side: len(rows) for side, rows in rows_of.items()}
     inputs = {**paths, "embed": layout.batch("embed", number), "split": layout.split}
-    write_sidecar(layout.batch("shards", number), "shards", VERSIONS["shards"], settings.model_dump(mode="json"), inputs, counts, time.monotonic() - start)
+    write_sidecar(
+        layout.batch("shards", number),
+        "shards",
+        VERSIONS["shards"],
+        settings.model_dump(mode="json"),
+        inputs,
+        counts,
+        time.monotonic() - start,
+    )
 
 
 def _embedding(row: dict[str, Any], store: dict[str, Any]) -> torch.Tensor:
@@ -123,7 +131,9 @@ def _embedding(row: dict[str, Any], store: dict[str, Any]) -> torch.Tensor:
         parts.append(store["embeddings"][key])
     joined = torch.cat(parts)
     if len(joined) != len(row["aatype"]):
-        raise BindraeError(f"{row['id']}: {len(joined)} embeddings for {len(row['aatype'])} residues", "rerun clean and embed")
+        raise BindraeError(
+            f"{row['id']}: {len(joined)} embeddings for {len(row['aatype'])} residues", "rerun clean and embed"
+        )
     return joined
 
 

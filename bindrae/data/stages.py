@@ -62,9 +62,7 @@ def clean_complex(entry: Row, settings: CleanSettings) -> Row:
     """
     protein = Path(entry["protein"])
     atoms = read_atoms(protein)
-    candidates = [Path(path) for path in entry["ligand"]]
-    ligand = read_ligand(candidates, settings.max_ligand_atoms)
-    used = next(p for p in candidates if p.is_file() and (ligand.route == "mol2") == (".mol2" in p.name.lower()))
+    ligand = read_ligand([Path(path) for path in entry["ligand"]], settings.max_ligand_atoms)
     table, context, notes = build_residue_table(atoms, ligand.xyz, settings, str(protein))
     return {
         "id": entry["id"],
@@ -94,7 +92,7 @@ def clean_complex(entry: Row, settings: CleanSettings) -> Row:
         "context_name": context.residue_name,
         "notes": sorted(notes.items()),
         "protein_sha256": sha256_file(protein),
-        "ligand_sha256": sha256_file(used),
+        "ligand_sha256": sha256_file(ligand.path),
     }
 
 
@@ -145,7 +143,9 @@ def check_same_ids(rows: dict[str, list[str]]) -> None:
     (first, wanted), *others = rows.items()
     for name, ids in others:
         if ids != wanted:
-            at = next((i for i, (a, b) in enumerate(zip(wanted, ids, strict=False)) if a != b), min(len(ids), len(wanted)))
+            at = next(
+                (i for i, (a, b) in enumerate(zip(wanted, ids, strict=False)) if a != b), min(len(ids), len(wanted))
+            )
             raise BindraeError(
                 f"{first} and {name} hold different complexes, first at row {at}",
                 "files of two runs are mixed; rerun both stages",
@@ -165,7 +165,9 @@ def run_clean(entries: Path, batch: int, output: Path, settings: CleanSettings, 
 def run_pocket(clean: Path, output: Path, settings: PocketSettings, processes: int = 1) -> None:
     """Weigh the residues of one batch; see `pocket_row`."""
     columns = ["id", "atom14", "atom14_mask", "linked", "ligand_xyz"]
-    _run_from_clean("pocket", clean, columns, partial(pocket_row, settings=settings), schema.POCKET, output, settings, processes)
+    _run_from_clean(
+        "pocket", clean, columns, partial(pocket_row, settings=settings), schema.POCKET, output, settings, processes
+    )
 
 
 def run_torsions(clean: Path, output: Path, settings: TorsionSettings, processes: int = 1) -> None:

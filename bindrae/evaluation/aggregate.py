@@ -49,10 +49,15 @@ def summarise(table: pd.DataFrame, ratios: list[Ratio], weights: np.ndarray | No
     """
     columns = sorted({c for r in ratios for c in (r.numerator, r.denominator)})
     sums = table.groupby("cluster", sort=True, observed=False)[columns].sum()
-    return {r.name: _figure(sums[r.numerator].to_numpy(float), sums[r.denominator].to_numpy(float), r.scale, weights) for r in ratios}
+    return {
+        r.name: _figure(sums[r.numerator].to_numpy(float), sums[r.denominator].to_numpy(float), r.scale, weights)
+        for r in ratios
+    }
 
 
-def _figure(numerator: np.ndarray, denominator: np.ndarray, scale: float, weights: np.ndarray | None) -> dict[str, float | None]:
+def _figure(
+    numerator: np.ndarray, denominator: np.ndarray, scale: float, weights: np.ndarray | None
+) -> dict[str, float | None]:
     total = denominator.sum()
     value = scale * float(numerator.sum() / total) if total > 0 else None
     low = high = None

@@ -44,7 +44,9 @@ def _rebuild(sample: Sample, chi: np.ndarray) -> Atoms:
     x, kind = sample["atom14"], sample["aatype"].long()
     angles = sample["torsion_angles"].clone()
     angles[:, 3:] = torch.as_tensor(chi)
-    atoms, mask = torsions_to_atoms(build_frames_from_3_points(x[:, 0], x[:, 1], x[:, 2]), angles_to_circle(angles), kind)
+    atoms, mask = torsions_to_atoms(
+        build_frames_from_3_points(x[:, 0], x[:, 1], x[:, 2]), angles_to_circle(angles), kind
+    )
     return atoms.numpy(), mask.numpy()
 
 
@@ -86,7 +88,7 @@ def score_dataset(dataset: ShardDataset, predict: Predictor, label: str) -> tupl
         tables.append(residues.assign(**names))
         summaries.append(names | summary)
     residues, complexes = pd.concat(tables, ignore_index=True), pd.DataFrame(summaries)
-    # The same categories everywhere, so that clusters keep their place in the bootstrap even where they have no residue.
+    # The same categories everywhere: a cluster keeps its place in the bootstrap even where it has no residue.
     categories = sorted(complexes["cluster"].unique())
     for table in (residues, complexes):
         table["cluster"] = pd.Categorical(table["cluster"], categories)
@@ -120,7 +122,10 @@ def _by_complex(residues: pd.DataFrame, complexes: pd.DataFrame) -> list[dict[st
                 "cluster": str(summary["cluster"]),
                 "n_residues": len(own),
                 "n_pocket": int(own["contact"].sum()),
-                **{key: both["overall"][key]["value"] for key in ("chi1_acc20", "sidechain_rmsd", "clash_atoms_pct", "fape")},
+                **{
+                    key: both["overall"][key]["value"]
+                    for key in ("chi1_acc20", "sidechain_rmsd", "clash_atoms_pct", "fape")
+                },
                 "pocket_chi1_acc20": both["pocket"]["chi1_acc20"]["value"],
                 "pocket_irmsd": both["pocket"]["irmsd"]["value"],
             }
@@ -143,7 +148,9 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
     dataset = ShardDataset(layout, settings.side)
     training = ShardDataset(layout, "train")
     samples = (training[i][1] for i in range(len(training)))
-    table = count_rotamers((s["torsion_angles"].numpy(), s["torsion_mask"].numpy(), s["aatype"].numpy().astype(np.int64)) for s in samples)
+    table = count_rotamers(
+        (s["torsion_angles"].numpy(), s["torsion_mask"].numpy(), s["aatype"].numpy().astype(np.int64)) for s in samples
+    )
     predictors = {
         "model": model_predictor(model, device),
         "no_learning": rotamer_predictor(table),
@@ -153,10 +160,19 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
     clusters = sorted({str(facts["cluster"]) for facts in dataset.facts.values()})
     weights = bootstrap_weights(len(clusters), settings.bootstrap, settings.seed)
     result: dict[str, Any] = {
-        "stage": "evaluate", "version": VERSIONS["evaluate"], "settings": settings.model_dump(mode="json"), "side": settings.side,
-        "n_complexes": len(dataset), "n_residues": 0, "n_clusters": len(clusters), "failed": [], "bootstrap": settings.bootstrap,
-        "attention": model.settings.attention, "model_sha256": sha256_file(run.model), "rows": {},
-    }  # fmt: skip
+        "stage": "evaluate",
+        "version": VERSIONS["evaluate"],
+        "settings": settings.model_dump(mode="json"),
+        "side": settings.side,
+        "n_complexes": len(dataset),
+        "n_residues": 0,
+        "n_clusters": len(clusters),
+        "failed": [],
+        "bootstrap": settings.bootstrap,
+        "attention": model.settings.attention,
+        "model_sha256": sha256_file(run.model),
+        "rows": {},
+    }
     for name, predict in predictors.items():
         residues, complexes = score_dataset(dataset, predict, f"evaluate {name}")
         result["rows"][name] = figures(residues, complexes, weights)
@@ -168,7 +184,8 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
     result["seconds"] = round(time.monotonic() - start, 3)
     write_json(result, run.evaluation)
     overall, pocket = (result["rows"]["model"][part]["chi1_acc20"]["value"] for part in ("overall", "pocket"))
-    print(f"evaluate: {settings.side} side, {len(dataset)} complexes: chi1 within 20 degrees {_percent(overall)}, pocket {_percent(pocket)}")
+    scored = f"{settings.side} side, {len(dataset)} complexes"
+    print(f"evaluate: {scored}: chi1 within 20 degrees {_percent(overall)}, pocket {_percent(pocket)}")
 
 
 def _percent(value: float | None) -> str:

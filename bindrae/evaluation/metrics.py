@@ -83,7 +83,9 @@ def kabsch_align(mobile: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np
     return rotation, b - rotation @ a
 
 
-def match_symmetric(pred: np.ndarray, true: np.ndarray, mask: np.ndarray, aatype: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def match_symmetric(
+    pred: np.ndarray, true: np.ndarray, mask: np.ndarray, aatype: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Squared errors of atoms with symmetric names taken the better way, residue by residue.
 
     Parameters
@@ -284,9 +286,7 @@ def _separation(
     return separation
 
 
-def compute_clash_percentage(
-    xyz: np.ndarray, mask: np.ndarray, aatype: np.ndarray, linked: np.ndarray
-) -> float:
+def compute_clash_percentage(xyz: np.ndarray, mask: np.ndarray, aatype: np.ndarray, linked: np.ndarray) -> float:
     """Share of heavy atoms with at least one protein clash, in percent; see `find_clashes`."""
     none = np.zeros((0, 3))
     clashes = find_clashes(xyz, mask, aatype, linked, none, np.zeros(0))

@@ -47,9 +47,7 @@ def run_report(layout: DataLayout, run: RunLayout, config: Config | None) -> Non
     BindraeError
         When one of these files is missing, damaged or lacks a part.
     """
-    quality = _read(
-        layout.quality, ("found", "accepted", "rejected", "stages", "rejections", "split"), "quality"
-    )
+    quality = _read(layout.quality, ("found", "accepted", "rejected", "stages", "rejections", "split"), "quality")
     training = _read(run.training, ("counts", "seconds"), "train")
     evaluation = _read(run.evaluation, EVALUATION_KEYS, "evaluate")
     epochs = read_epochs(run.metrics)

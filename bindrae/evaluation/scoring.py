@@ -9,7 +9,14 @@ import pandas as pd
 
 from bindrae.chem import residues as aa
 from bindrae.evaluation.aggregate import Figures, Ratio, summarise
-from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, compute_fape, compute_pocket_irmsd, find_clashes, sidechain_rmsd
+from bindrae.evaluation.metrics import (
+    ACCURACY_DEG,
+    chi_errors,
+    compute_fape,
+    compute_pocket_irmsd,
+    find_clashes,
+    sidechain_rmsd,
+)
 from bindrae.structure.torsions import residue_torsions
 
 RESIDUE_RATIOS = [

@@ -36,14 +36,16 @@ def build_frames_from_3_points(N: Tensor, CA: Tensor, C: Tensor) -> Frames:
     t : Tensor
         [..., 3], CA.
     """
-    x, ok = _direction(C - CA, (1.0, 0.0, 0.0))
+    x, _ = _direction(C - CA, (1.0, 0.0, 0.0))
     side = N - CA
     side = side - (side * x).sum(-1, keepdim=True) * x
     y, _ = _direction(side, None, x)
     return torch.stack([x, y, torch.linalg.cross(x, y)], dim=-1), CA
 
 
-def _direction(v: Tensor, default: tuple[float, float, float] | None, normal_to: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def _direction(
+    v: Tensor, default: tuple[float, float, float] | None, normal_to: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Unit vector of `v`; where `v` is (nearly) 0, `default` or any vector normal to `normal_to`."""
     length = safe_norm(v)
     ok = (length > 1e-5).unsqueeze(-1)
@@ -56,7 +58,9 @@ def _direction(v: Tensor, default: tuple[float, float, float] | None, normal_to:
         other = axis - (axis * normal_to).sum(-1, keepdim=True) * normal_to
         other = other / safe_norm(other).unsqueeze(-1)
     # Both branches must be finite: the gradient of `where` multiplies the unused one by 0.
-    unit = torch.where(ok, v, torch.ones_like(v)) / torch.where(ok.squeeze(-1), length, torch.ones_like(length)).unsqueeze(-1)
+    unit = torch.where(ok, v, torch.ones_like(v)) / torch.where(
+        ok.squeeze(-1), length, torch.ones_like(length)
+    ).unsqueeze(-1)
     return torch.where(ok, unit, other), ok
 
 
@@ -182,7 +186,9 @@ def matrix_to_axis_angle(R: Tensor) -> Tensor:
     return scale.unsqueeze(-1) * v
 
 
-def clip_update(delta_rot: Tensor, delta_trans: Tensor, max_deg: float = 15.0, max_trans: float = 1.5) -> tuple[Tensor, Tensor]:
+def clip_update(
+    delta_rot: Tensor, delta_trans: Tensor, max_deg: float = 15.0, max_trans: float = 1.5
+) -> tuple[Tensor, Tensor]:
     """Bound a frame update: the rotation by its angle, the translation by each component.
 
     Parameters

@@ -41,7 +41,15 @@ class InvariantPointAttention(nn.Module):
     """
 
     def __init__(
-        self, c_s: int, c_z: int, c_hidden: int, heads: int, qk_points: int, v_points: int, z_rank: int, backend: str = "sdpa"
+        self,
+        c_s: int,
+        c_z: int,
+        c_hidden: int,
+        heads: int,
+        qk_points: int,
+        v_points: int,
+        z_rank: int,
+        backend: str = "sdpa",
     ) -> None:
         super().__init__()
         if backend not in BACKENDS:
@@ -56,7 +64,14 @@ class InvariantPointAttention(nn.Module):
         self.down_z = nn.Linear(c_z, c_z // 4)
         self.head_weights = nn.Parameter(torch.full((heads,), _SOFTPLUS_INVERSE_1))
         self.linear_out = nn.Linear(heads * (c_z // 4 + c_hidden + 4 * v_points), c_s)
-        for linear in (self.linear_q, self.linear_kv, self.linear_q_points, self.linear_kv_points, self.linear_b, self.down_z):
+        for linear in (
+            self.linear_q,
+            self.linear_kv,
+            self.linear_q_points,
+            self.linear_kv_points,
+            self.linear_b,
+            self.down_z,
+        ):
             nn.init.trunc_normal_(linear.weight, std=1 / math.sqrt(linear.in_features))
             nn.init.zeros_(linear.bias)
         nn.init.zeros_(self.linear_out.weight)
@@ -89,7 +104,9 @@ class InvariantPointAttention(nn.Module):
         d1, d2 = self.down_z(z_f1), self.down_z(z_f2)  # [B, N, rank, c_z / 4]
         with torch.autocast(s.device.type, enabled=False):
             q_points = self._points(self.linear_q_points, s, frames)
-            k_points, v_points = self._points(self.linear_kv_points, s, frames).split([self.qk_points, self.v_points], dim=-2)
+            k_points, v_points = self._points(self.linear_kv_points, s, frames).split(
+                [self.qk_points, self.v_points], dim=-2
+            )
         core = self._dense if self.backend == "reference" else self._fused
         o, o_points, o_pair = core(q, k, v, q_points, k_points, v_points, b1, b2, d1, d2, mask)
         with torch.autocast(s.device.type, enabled=False):
@@ -131,9 +148,16 @@ class InvariantPointAttention(nn.Module):
         weight = self._point_weight().unsqueeze(-1)  # [H, 1]
         # Padding rides in the key's own column against a query of ones: no mask is handed to the kernel.
         column = -0.5 * weight * (k_points**2).sum((-1, -2)).unsqueeze(-1) + _MASKED * ~mask[:, :, None, None]
-        query = torch.cat([q.float(), q_points.flatten(-2), torch.ones_like(column), b1.float().transpose(-1, -2)], dim=-1)
+        query = torch.cat(
+            [q.float(), q_points.flatten(-2), torch.ones_like(column), b1.float().transpose(-1, -2)], dim=-1
+        )
         key = torch.cat(
-            [k.float() * math.sqrt(1.0 / (3 * self.c_hidden)), k_points.flatten(-2) * weight, column, b2.float().transpose(-1, -2)],
+            [
+                k.float() * math.sqrt(1.0 / (3 * self.c_hidden)),
+                k_points.flatten(-2) * weight,
+                column,
+                b2.float().transpose(-1, -2),
+            ],
             dim=-1,
         )
         pair = d2.float().flatten(-2).unsqueeze(2).expand(-1, -1, self.heads, -1)
@@ -163,9 +187,16 @@ class InvariantPointAttention(nn.Module):
             from flash_ipa.ipa import IPAConfig
 
             config = IPAConfig(
-                use_flash_attn=True, attn_dtype="bf16", c_s=self.c_s, c_z=self.c_z, c_hidden=self.c_hidden, no_heads=self.heads,
-                z_factor_rank=self.z_rank, no_qk_points=self.qk_points, no_v_points=self.v_points,
-            )  # fmt: skip
+                use_flash_attn=True,
+                attn_dtype="bf16",
+                c_s=self.c_s,
+                c_z=self.c_z,
+                c_hidden=self.c_hidden,
+                no_heads=self.heads,
+                z_factor_rank=self.z_rank,
+                no_qk_points=self.qk_points,
+                no_v_points=self.v_points,
+            )
             # Outside the module's registry: its parameters are this layer's own.
             self.__dict__["_built"] = Layer(config)
         built: nn.Module = self.__dict__["_built"]

@@ -81,7 +81,14 @@ class EdgeEmbedder(nn.Module):
     """
 
     def __init__(
-        self, c_s: int, c_p: int, z_rank: int, num_rbf: int, k: int = 10, feat_dim: int = 32, flash_ipa_features: bool = False
+        self,
+        c_s: int,
+        c_p: int,
+        z_rank: int,
+        num_rbf: int,
+        k: int = 10,
+        feat_dim: int = 32,
+        flash_ipa_features: bool = False,
     ) -> None:
         super().__init__()
         self.rank, self.k, self.feat_dim, self.flash_ipa_features = z_rank, k, feat_dim, flash_ipa_features
@@ -99,7 +106,9 @@ class EdgeEmbedder(nn.Module):
             nn.LayerNorm(c_p),
         )
 
-    def forward(self, s: Tensor, ca: Tensor, cb: Tensor, node_mask: Tensor, residue_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, s: Tensor, ca: Tensor, cb: Tensor, node_mask: Tensor, residue_index: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Edge factors.
 
         Parameters

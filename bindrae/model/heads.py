@@ -36,7 +36,12 @@ class TorsionHead(nn.Module):
     def __init__(self, c_s: int) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.LayerNorm(c_s), nn.Linear(c_s, c_s), nn.GELU(), nn.Linear(c_s, c_s), nn.GELU(), nn.Linear(c_s, N_TORSIONS * 2)
+            nn.LayerNorm(c_s),
+            nn.Linear(c_s, c_s),
+            nn.GELU(),
+            nn.Linear(c_s, c_s),
+            nn.GELU(),
+            nn.Linear(c_s, N_TORSIONS * 2),
         )
 
     def forward(self, s: Tensor, known: Tensor, aatype: Tensor, true_chi: Tensor | None) -> TorsionPrediction:
@@ -80,7 +85,8 @@ class MultimodalHead(nn.Module):
         self.hidden = nn.Sequential(nn.LayerNorm(c_s), nn.Linear(c_s, c_s), nn.GELU())
         self.previous = nn.ModuleList(nn.Linear(2 * k, c_s) if k else nn.Identity() for k in range(aa.N_CHI))
         self.output = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(c_s), nn.Linear(c_s, c_s), nn.GELU(), nn.Linear(c_s, 2 * bins)) for _ in range(aa.N_CHI)
+            nn.Sequential(nn.LayerNorm(c_s), nn.Linear(c_s, c_s), nn.GELU(), nn.Linear(c_s, 2 * bins))
+            for _ in range(aa.N_CHI)
         )
         self.register_buffer("centres", bin_centres(bins), persistent=False)
 

@@ -36,7 +36,9 @@ class LigandConditioner(nn.Module):
         if d_lig % num_heads:
             raise ValueError(f"num_heads ({num_heads}) must divide d_lig ({d_lig})")
         self.heads, self.warmup_steps = num_heads, warmup_steps
-        self.embed = nn.Sequential(nn.Linear(3 + n_types, d_lig), nn.LayerNorm(d_lig), nn.GELU(), nn.Linear(d_lig, d_lig))
+        self.embed = nn.Sequential(
+            nn.Linear(3 + n_types, d_lig), nn.LayerNorm(d_lig), nn.GELU(), nn.Linear(d_lig, d_lig)
+        )
         self.norm = nn.LayerNorm(c_s)
         self.query = nn.Linear(c_s, d_lig)
         self.key = nn.Linear(d_lig, d_lig)
@@ -75,7 +77,9 @@ class LigandConditioner(nn.Module):
             return s
         found = torch.cat(
             [
-                self._attend(s[:, i : i + _QUERY_CHUNK], tuple(x[:, i : i + _QUERY_CHUNK] for x in frames), points, types, mask)
+                self._attend(
+                    s[:, i : i + _QUERY_CHUNK], tuple(x[:, i : i + _QUERY_CHUNK] for x in frames), points, types, mask
+                )
                 for i in range(0, s.shape[1], _QUERY_CHUNK)
             ],
             dim=1,
@@ -99,6 +103,8 @@ class LigandConditioner(nn.Module):
         return self.out(torch.einsum("bnhm,bnmhc->bnhc", weights, v).flatten(-2))
 
 
-def create_ligand_conditioner(c_s: int, d_lig: int = 64, num_heads: int = 8, warmup_steps: int = 2000, n_types: int = 12) -> LigandConditioner:
+def create_ligand_conditioner(
+    c_s: int, d_lig: int = 64, num_heads: int = 8, warmup_steps: int = 2000, n_types: int = 12
+) -> LigandConditioner:
     """A `LigandConditioner` with the sizes of the baseline."""
     return LigandConditioner(c_s, d_lig, num_heads, n_types, warmup_steps)

@@ -17,6 +17,14 @@ _CHAIN_OFFSET = 2 * _MAX_OFFSET + 1  # another chain
 _NM = 0.1
 
 
+def zero_linear(width_in: int, width_out: int) -> nn.Linear:
+    """A linear layer that starts at 0, so that its branch begins as the identity."""
+    linear = nn.Linear(width_in, width_out)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
 class ResidueEdges(nn.Module):
     """Edges to the k nearest residues: 5x5 atom distances, relative frame, place along the chain.
 
@@ -38,7 +46,9 @@ class ResidueEdges(nn.Module):
         self.project = nn.Linear(_N_POINTS**2 * num_rbf + 12, width)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, backbone: Backbone, residue_index: Tensor, chain_index: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, backbone: Backbone, residue_index: Tensor, chain_index: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Edges of every residue.
 
         Parameters
@@ -113,7 +123,9 @@ class TokenEdges(nn.Module):
             local = (R.transpose(-1, -2).unsqueeze(2) @ (near - t.unsqueeze(2)).unsqueeze(-1)).squeeze(-1)
             distance = pair_distances(backbone.points.unsqueeze(2), near.unsqueeze(-2))
             # Beyond the basis' reach a token says nothing; the clamp keeps a far ligand from shouting.
-            features = torch.cat([self.rbf(distance).flatten(-2), (local * _NM).clamp(-3, 3), gather_rows(types, index)], dim=-1)
+            features = torch.cat(
+                [self.rbf(distance).flatten(-2), (local * _NM).clamp(-3, 3), gather_rows(types, index)], dim=-1
+            )
         return self.norm(self.project(features)), valid
 
 
@@ -138,10 +150,8 @@ class Messages(nn.Module):
         self.sender = nn.Linear(c_s, width, bias=False) if from_residues else None
         self.edge = nn.Linear(width, width, bias=False)
         self.hidden = nn.Linear(width, width)
-        self.out = nn.Linear(width, c_s)
+        self.out = zero_linear(width, c_s)
         self.dropout = nn.Dropout(dropout)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
 
     def forward(self, s: Tensor, edge: Tensor, valid: Tensor, index: Tensor | None = None) -> Tensor:
         """New [B, N, c_s] from [B, N, c_s], [B, N, K, width], [B, N, K] and, for residues, [B, N, K]."""

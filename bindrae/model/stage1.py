@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bindrae.chem import residues as aa
@@ -75,9 +75,13 @@ class Stage1(nn.Module):
         self.residue_type = nn.Embedding(aa.N_TYPES, c_s)
         self.backbone_torsions = nn.Linear(9, c_s)
         self.adapter = ESMAdapter(settings.d_plm, c_s) if settings.d_plm else None
-        self.edges = create_edge_embedder(c_s, settings.c_z, settings.z_rank, settings.num_rbf, settings.edge_neighbours)
+        self.edges = create_edge_embedder(
+            c_s, settings.c_z, settings.z_rank, settings.num_rbf, settings.edge_neighbours
+        )
         self.residue_edges = (
-            ResidueEdges(settings.local_neighbours, settings.local_hidden, settings.num_rbf) if settings.local_neighbours else None
+            ResidueEdges(settings.local_neighbours, settings.local_hidden, settings.num_rbf)
+            if settings.local_neighbours
+            else None
         )
         self.token_edges = (
             TokenEdges(settings.ligand_neighbours, settings.local_hidden, settings.num_rbf, N_TOKEN_TYPES)
@@ -87,7 +91,9 @@ class Stage1(nn.Module):
         self.layers = nn.ModuleList(TrunkLayer(settings) for _ in range(settings.depth))
         n_conditioners = 1 if settings.ligand_shared else settings.depth + 1
         self.conditioners = nn.ModuleList(
-            create_ligand_conditioner(c_s, settings.d_lig, settings.ligand_heads, settings.ligand_warmup_steps, N_TOKEN_TYPES)
+            create_ligand_conditioner(
+                c_s, settings.d_lig, settings.ligand_heads, settings.ligand_warmup_steps, N_TOKEN_TYPES
+            )
             for _ in range(n_conditioners)
         )
         self.head = MultimodalHead(c_s, settings.chi_bins) if settings.chi_head == "bins" else TorsionHead(c_s)
@@ -140,12 +146,16 @@ class Stage1(nn.Module):
         s = self.residue_type(batch.aatype) + self.backbone_torsions(known)
         if self.adapter is not None:
             if batch.esm.shape[-1] != self.settings.d_plm:
-                raise ValueError(f"the model reads embeddings of width {self.settings.d_plm}, the batch has {batch.esm.shape[-1]}")
+                raise ValueError(
+                    f"the model reads embeddings of width {self.settings.d_plm}, the batch has {batch.esm.shape[-1]}"
+                )
             s = s + self.adapter(batch.esm)
         ca, cb = backbone.points[:, :, 1], backbone.points[:, :, 4]
         z_f1, z_f2, _ = self.edges(s, ca, cb, batch.node_mask, batch.residue_index)
         residue_edges = (
-            self.residue_edges(backbone, batch.residue_index, batch.chain_index, batch.node_mask) if self.residue_edges is not None else None
+            self.residue_edges(backbone, batch.residue_index, batch.chain_index, batch.node_mask)
+            if self.residue_edges is not None
+            else None
         )
         token_edges = None
         if self.token_edges is not None and tokens.shape[1]:
@@ -186,9 +196,13 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Stage1:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
     except Exception as error:  # safetensors raises its own type for a damaged header
-        raise BindraeError(f"{path} is not a safetensors file: {error}", "train again, or fetch the file again") from None
+        raise BindraeError(
+            f"{path} is not a safetensors file: {error}", "train again, or fetch the file again"
+        ) from None
     if metadata.get("format") != FORMAT:
-        raise BindraeError(f"{path} is not a BINDRAE Stage-1 model (format {metadata.get('format')!r})", f"this version reads {FORMAT}")
+        raise BindraeError(
+            f"{path} is not a BINDRAE Stage-1 model (format {metadata.get('format')!r})", f"this version reads {FORMAT}"
+        )
     model = Stage1(parse_settings(ModelSettings, json.loads(metadata["settings"]), str(path)))
     model.load_state_dict(load_file(path))
     return model.to(device).eval()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bindrae.config import ModelSettings
 from bindrae.geometry.rigid import Frames, axis_angle_to_matrix, clip_update, compose
 from bindrae.model.attention import InvariantPointAttention
-from bindrae.model.local import Messages
+from bindrae.model.local import Messages, zero_linear
 
 _NM = 0.1
 
@@ -26,10 +26,8 @@ class FrameUpdate(nn.Module):
     def __init__(self, c_s: int, max_deg: float, max_trans: float) -> None:
         super().__init__()
         self.max_deg, self.max_trans = max_deg, max_trans
-        self.net = nn.Sequential(nn.LayerNorm(c_s), nn.Linear(c_s, 128), nn.GELU(), nn.Linear(128, 6))
         # The input is close to the answer: begin by leaving it alone.
-        nn.init.zeros_(self.net[-1].weight)
-        nn.init.zeros_(self.net[-1].bias)
+        self.net = nn.Sequential(nn.LayerNorm(c_s), nn.Linear(c_s, 128), nn.GELU(), zero_linear(128, 6))
 
     def forward(self, s: Tensor, frames: Frames) -> Frames:
         """Frames moved by the update read from `s` [B, N, c_s]."""
@@ -52,16 +50,26 @@ class TrunkLayer(nn.Module):
         c_s = settings.c_s
         self.norm = nn.LayerNorm(c_s)
         self.attention = InvariantPointAttention(
-            c_s, settings.c_z, settings.c_hidden, settings.heads, settings.qk_points, settings.v_points, settings.z_rank,
+            c_s,
+            settings.c_z,
+            settings.c_hidden,
+            settings.heads,
+            settings.qk_points,
+            settings.v_points,
+            settings.z_rank,
             settings.attention,
-        )  # fmt: skip
-        self.local = Messages(c_s, settings.local_hidden, True, settings.dropout) if settings.local_neighbours else None
-        self.tokens = Messages(c_s, settings.local_hidden, False, settings.dropout) if settings.ligand_neighbours else None
-        self.transition = nn.Sequential(
-            nn.LayerNorm(c_s), nn.Linear(c_s, 4 * c_s), nn.GELU(), nn.Dropout(settings.dropout), nn.Linear(4 * c_s, c_s)
         )
-        nn.init.zeros_(self.transition[-1].weight)
-        nn.init.zeros_(self.transition[-1].bias)
+        self.local = Messages(c_s, settings.local_hidden, True, settings.dropout) if settings.local_neighbours else None
+        self.tokens = (
+            Messages(c_s, settings.local_hidden, False, settings.dropout) if settings.ligand_neighbours else None
+        )
+        self.transition = nn.Sequential(
+            nn.LayerNorm(c_s),
+            nn.Linear(c_s, 4 * c_s),
+            nn.GELU(),
+            nn.Dropout(settings.dropout),
+            zero_linear(4 * c_s, c_s),
+        )
         self.dropout = nn.Dropout(settings.dropout)
         self.update = FrameUpdate(c_s, settings.max_rotation_deg, settings.max_translation_angstrom)
 

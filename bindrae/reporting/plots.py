@@ -75,9 +75,7 @@ def histogram(
 
     total = sum(counts)
     top = max(range(len(shown)), key=lambda i: shown[i])
-    words = f"{total:,.0f} values" + (
-        f"; the fullest bin is {limits[top]:g} to {limits[top + 1]:g}" if total else ""
-    )
+    words = f"{total:,.0f} values" + (f"; the fullest bin is {limits[top]:g} to {limits[top + 1]:g}" if total else "")
     return figure(draw, title, f"Histogram of {xlabel}: {words}.", 4.4, 2.3)
 
 
@@ -118,9 +116,7 @@ def bars(
     return figure(draw, title, f"Bar chart, {ylabel}: " + ", ".join(values) + ".", 8.4, 2.9)
 
 
-def curves(
-    x: Sequence[float], panels: Sequence[Panel], title: str, xlabel: str, mark: float | None = None
-) -> Markup:
+def curves(x: Sequence[float], panels: Sequence[Panel], title: str, xlabel: str, mark: float | None = None) -> Markup:
     """Small line plots side by side, three a row.
 
     Parameters
@@ -166,9 +162,7 @@ def curves(
         for name, values in panel.series.items()
         if values
     ]
-    return figure(
-        draw, title, f"Curves by {xlabel}, first to last value. " + "; ".join(last) + ".", 8.4, 2.1 * rows
-    )
+    return figure(draw, title, f"Curves by {xlabel}, first to last value. " + "; ".join(last) + ".", 8.4, 2.1 * rows)
 
 
 def intervals(

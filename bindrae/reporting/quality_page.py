@@ -54,9 +54,7 @@ def quality_page(data: dict[str, Any]) -> str:
         cards=cards,
         figures=_figures(data),
         tables=_tables(data),
-        disagreeing=[
-            s for s, r in data["stages"].items() if not r["settings_agree"] or len(r["versions"]) > 1
-        ],
+        disagreeing=[s for s, r in data["stages"].items() if not r["settings_agree"] or len(r["versions"]) > 1],
     )
 
 
@@ -138,11 +136,7 @@ def _tables(data: dict[str, Any]) -> dict[str, Rows]:
 
 def _list(pairs: list[dict[str, Any]]) -> str:
     """Ids with their values; a dash where all are 0, as the smallest counts of a fault mostly are."""
-    return (
-        ", ".join(f"{p['id']} ({number(p['value'])})" for p in pairs)
-        if any(p["value"] for p in pairs)
-        else DASH
-    )
+    return ", ".join(f"{p['id']} ({number(p['value'])})" for p in pairs) if any(p["value"] for p in pairs) else DASH
 
 
 def _figures(data: dict[str, Any]) -> dict[str, Any]:
@@ -155,9 +149,7 @@ def _figures(data: dict[str, Any]) -> dict[str, Any]:
     distributions = [d for d in data["distributions"].values() if d["n"]]
     return {
         "funnel": _funnel(data),
-        "distributions": [
-            plots.histogram(d["counts"], d["edges"], d["label"], d["unit"]) for d in distributions
-        ],
+        "distributions": [plots.histogram(d["counts"], d["edges"], d["label"], d["unit"]) for d in distributions],
         "chi": [
             plots.histogram(
                 data["chi"][f"chi{k}"],
@@ -169,9 +161,7 @@ def _figures(data: dict[str, Any]) -> dict[str, Any]:
             )
             for k in (1, 2)
         ],
-        "types": plots.bars(list(types), shares, "Share of each residue type", "share (%)")
-        if types
-        else Markup(""),
+        "types": plots.bars(list(types), shares, "Share of each residue type", "share (%)") if types else Markup(""),
     }
 
 

@@ -13,6 +13,7 @@ from bindrae.reporting.verdict import (
     ROWS,
     entry_of,
     headline_cards,
+    metric_heads,
     metric_rows,
     verdict,
 )
@@ -89,6 +90,7 @@ def report_page(
         best_epoch=best_epoch,
         verdict=verdict(evaluation),
         cards=headline_cards(evaluation["rows"]),
+        metric_heads=metric_heads(evaluation["rows"]),
         figures=_figures(evaluation, epochs, best_epoch),
         tables={
             "overall": metric_rows(evaluation["rows"], "overall"),
@@ -103,6 +105,7 @@ def report_page(
             "settings": settings_rows(settings),
             "software": [
                 ["attention backend", text(evaluation["attention"])],
+                ["model sha256", evaluation.get("model_sha256", DASH)],
                 *_extras(training),
                 *map(list, environment),
             ],
@@ -125,9 +128,7 @@ def _rejection_rows(rejections: list[dict[str, Any]]) -> Rows:
 
 def _type_rows(by_type: dict[str, Any]) -> Rows:
     keys = (("chi1_acc20", 1), ("chi1_acc40", 1), ("all_chi_acc20", 1), ("sidechain_rmsd", 2))
-    return [
-        [name, number(t.get("n")), *(number(t.get(k), d) for k, d in keys)] for name, t in by_type.items()
-    ]
+    return [[name, number(t.get("n")), *(number(t.get(k), d) for k, d in keys)] for name, t in by_type.items()]
 
 
 def _complex_rows(complexes: list[dict[str, Any]]) -> Rows:
@@ -159,8 +160,7 @@ def _extras(training: dict[str, Any]) -> Rows:
     """What the training recorded beyond the form of every sidecar, such as its device."""
     known = ("stage", "version", "settings", "inputs", "counts", "seconds")
     return [
-        [f"train: {key}", text(v)]
-        for key, v in flatten({k: v for k, v in training.items() if k not in known}).items()
+        [f"train: {key}", text(v)] for key, v in flatten({k: v for k, v in training.items() if k not in known}).items()
     ]
 
 
@@ -176,39 +176,32 @@ def _seconds(quality: dict[str, Any], training: dict[str, Any], evaluation: dict
     ]
 
 
-def _figures(
-    evaluation: dict[str, Any], epochs: list[dict[str, Any]], best_epoch: int | None
-) -> dict[str, Any]:
+def _figures(evaluation: dict[str, Any], epochs: list[dict[str, Any]], best_epoch: int | None) -> dict[str, Any]:
     rows, by_type = evaluation["rows"], evaluation["by_type"]
     labels = [METRICS[key].label for key in ACCURACIES]
     figures: dict[str, Any] = {
         f"{scope}_accuracy": plots.intervals(
             labels,
-            {
-                ROWS[row]: [entry_of(rows, row, scope, key) for key in ACCURACIES]
-                for row in ("model", "no_learning")
-            },
+            {ROWS[row]: [entry_of(rows, row, scope, key) for key in ACCURACIES] for row in ("model", "no_learning")},
             name,
             "% of residues that have the angle",
         )
         for scope, name in (("overall", "All residues"), ("pocket", "Pocket residues"))
     }
     if by_type:
-        bars = {
-            METRICS[k].label: [t.get(k) for t in by_type.values()] for k in ("chi1_acc20", "all_chi_acc20")
-        }
-        figures["types"] = plots.bars(
-            list(by_type), bars, "Accuracy by residue type", "% of residues", upper=100.0
-        )
+        bars = {METRICS[k].label: [t.get(k) for t in by_type.values()] for k in ("chi1_acc20", "all_chi_acc20")}
+        figures["types"] = plots.bars(list(by_type), bars, "Accuracy by residue type", "% of residues", upper=100.0)
     if epochs:
         x = [float(e["epoch"]) for e in epochs]
         losses = [
             plots.Panel(name, {side: [e.get(side, {}).get(key) for e in epochs] for side in ("train", "val")})
             for key, name in LOSSES.items()
         ]
+        norms = [e.get("train", {}).get("gradient_norm") for e in epochs]
+        if any(norm is not None for norm in norms):
+            losses.append(plots.Panel("Gradient norm", {"train": norms}))
         others = [
-            plots.Panel(name, {"val": [e.get("val", {}).get(key) for e in epochs]})
-            for key, name in VALIDATION.items()
+            plots.Panel(name, {"val": [e.get("val", {}).get(key) for e in epochs]}) for key, name in VALIDATION.items()
         ]
         others += [
             plots.Panel(name, {"train": [e.get(key) for e in epochs]})

@@ -49,9 +49,7 @@ class Survey:
         self.notes: dict[str, dict[str, int]] = {}
         self.routes: Counter[str] = Counter()
         self.sides: dict[str, Counter[str]] = {}
-        self.types = np.zeros(
-            (2 + N_CHI, N_TYPES), dtype=np.int64
-        )  # residues, pocket residues, defined chi1-4
+        self.types = np.zeros((2 + N_CHI, N_TYPES), dtype=np.int64)  # residues, pocket residues, defined chi1-4
         self.chi = np.zeros((2, N_TYPES, len(CHI_EDGES) - 1), dtype=np.int64)
         self.flags: Counter[str] = Counter()
         self.fingerprint = 0
@@ -93,9 +91,9 @@ class Survey:
                 "files of two runs are mixed; rerun pocket and torsions",
             )
         contact = contact.astype(bool)
-        pocket = np.bincount(
-            np.repeat(np.arange(len(ids)), lengths), weights=contact, minlength=len(ids)
-        ).astype(np.int64)
+        pocket = np.bincount(np.repeat(np.arange(len(ids)), lengths), weights=contact, minlength=len(ids)).astype(
+            np.int64
+        )
         self.tallies["protein_length"].add(ids, lengths)
         self.tallies["pocket_size"].add(ids, pocket)
         self.tallies["tokens"].add(ids, _flat(tables["tokens"], "xyz")[1] // 3)
@@ -105,9 +103,7 @@ class Survey:
         self._add_sides(clean["id"], lengths, pocket)
         self._add_bfactors(paths["clean"], ids)
 
-    def _add_residues(
-        self, aatype: np.ndarray, contact: np.ndarray, angles: np.ndarray, defined: np.ndarray
-    ) -> None:
+    def _add_residues(self, aatype: np.ndarray, contact: np.ndarray, angles: np.ndarray, defined: np.ndarray) -> None:
         angles = angles.reshape(-1, 7)[:, FIRST_CHI:]
         defined = defined.reshape(-1, 7)[:, FIRST_CHI:].astype(bool)
         chosen = [np.ones_like(contact), contact, *defined.T]

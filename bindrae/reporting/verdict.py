@@ -20,20 +20,14 @@ class Metric:
 
     def show(self, value: float | None) -> str:
         """The value with its unit, or a dash."""
-        return (
-            DASH
-            if value is None
-            else f"{number(value, self.digits)}{'' if self.unit == '°' else ' '}{self.unit}"
-        )
+        return DASH if value is None else f"{number(value, self.digits)}{'' if self.unit == '°' else ' '}{self.unit}"
 
-    def interval(self, entry: dict[str, Any]) -> str:
+    def interval(self, entry: dict[str, Any], between: str = " to ") -> str:
         """The interval without its unit, or a dash."""
         low, high = entry.get("low"), entry.get("high")
-        return (
-            DASH
-            if low is None or high is None
-            else f"{number(low, self.digits)} to {number(high, self.digits)}"
-        )
+        if low is None or high is None:
+            return DASH
+        return f"{number(low, self.digits)}{between}{number(high, self.digits)}"
 
 
 METRICS: dict[str, Metric] = {
@@ -61,10 +55,11 @@ HEADLINE = (
     ("overall", "fape", "FAPE"),
 )
 ACCURACIES = ("chi1_acc20", "chi2_acc20", "chi3_acc20", "chi4_acc20", "all_chi_acc20")
-ROWS = {"model": "Model", "no_learning": "No learning", "crystal": "Crystal"}
+ROWS = {"model": "Model", "no_learning": "No learning", "rebuilt": "Rebuilt", "crystal": "Crystal"}
 
 
 def entry_of(rows: dict[str, Any], row: str, scope: str, metric: str) -> dict[str, Any]:
+    """Value and interval of one metric in ``evaluation.json``'s rows; empty where it is missing."""
     return dict((rows.get(row) or {}).get(scope, {}).get(metric) or {})
 
 
@@ -99,26 +94,46 @@ def _compare(model: dict[str, Any], base: float, metric: Metric) -> str:
 
 
 def headline_cards(rows: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """Label, value and the lines under it, for each headline figure."""
     cards = []
     for scope, key, label in HEADLINE:
         metric, entries = METRICS[key], {row: entry_of(rows, row, scope, key) for row in ROWS}
         under = [f"95 %: {metric.interval(entries['model'])}"]
         under += [
-            f"{ROWS[row].lower()}: {metric.show(entries[row].get('value'))}"
-            for row in ("no_learning", "crystal")
+            f"{ROWS[row].lower()}: {metric.show(entries[row].get('value'))}" for row in ("no_learning", "crystal")
         ]
         cards.append((label, metric.show(entries["model"].get("value")), under))
     return cards
 
 
+def shown_rows(rows: dict[str, Any]) -> dict[str, str]:
+    """Rows of the evaluation and their headings: the known ones in order, then any further one by its key."""
+    known = {row: name for row, name in ROWS.items() if row in rows}
+    return known | {row: row for row in sorted(set(rows) - set(ROWS))}
+
+
+def metric_heads(rows: dict[str, Any]) -> list[tuple[str, bool]]:
+    """Heads of the table of `metric_rows`, and which columns hold numbers."""
+    return [("Metric", False), *((head, True) for name in shown_rows(rows).values() for head in (name, "95 %"))]
+
+
 def metric_rows(rows: dict[str, Any], scope: str) -> Rows:
-    present = {key for row in ROWS for key in (rows.get(row) or {}).get(scope, {})}
+    """Rows of the table of all metrics: label, then value and interval of each row of the evaluation.
+
+    Parameters
+    ----------
+    rows : dict
+        ``rows`` of evaluation.json.
+    scope : str
+        ``overall`` or ``pocket``.
+    """
+    present = {key for row in rows.values() for key in (row or {}).get(scope, {})}
     result = []
     for key in [*(k for k in METRICS if k in present), *sorted(present - set(METRICS))]:
         metric = METRICS.get(key, Metric(key, "", 2))
         cells = [metric.label + (f" ({metric.unit})" if metric.unit else "")]
-        for row in ROWS:
+        for row in shown_rows(rows):
             entry = entry_of(rows, row, scope, key)
-            cells += [number(entry.get("value"), metric.digits), metric.interval(entry)]
+            cells += [number(entry.get("value"), metric.digits), metric.interval(entry, DASH)]
         result.append(cells)
     return result

@@ -112,7 +112,7 @@ def read_atoms(path: Path) -> Atoms:
         raise RejectedComplex("protein_unreadable", f"{path}: {error}") from None
     if not len(flat.pos):
         raise RejectedComplex("protein_empty", f"{path} holds no atoms")
-    residue_name = flat.residue_names.view("S8").ravel()
+    residue_name = np.asarray(flat.residue_names).view("S8").ravel()
     keep = (
         (flat.model_num == flat.model_num[0])
         & ~np.isin(flat.elements, _HYDROGENS)
@@ -120,9 +120,9 @@ def read_atoms(path: Path) -> Atoms:
         & np.isfinite(flat.pos).all(axis=1)
     )
     atoms = Atoms(
-        name=flat.atom_names.view("S8").ravel(),
+        name=np.asarray(flat.atom_names).view("S8").ravel(),
         residue_name=residue_name,
-        chain=flat.chain_ids.view("S8").ravel(),
+        chain=np.asarray(flat.chain_ids).view("S8").ravel(),
         number=flat.resnums.astype(np.int32),
         insertion=flat.icodes.view("S1"),
         altloc=flat.altlocs.view("S1"),
@@ -289,7 +289,9 @@ def build_residue_table(
 
     table = _keep_near_chains(table, ligand_xyz, settings, where, notes)
     if len(table) > settings.max_residues:
-        raise RejectedComplex("protein_too_large", f"{where} holds {len(table)} residues, more than {settings.max_residues}")
+        raise RejectedComplex(
+            "protein_too_large", f"{where} holds {len(table)} residues, more than {settings.max_residues}"
+        )
     context = _context(atoms, residue, ~polymer & ~is_copy, ligand_xyz, settings.context_within_angstrom)
     _note(notes, "context_atoms_kept", len(context.element))
     return table, context, notes
@@ -300,7 +302,9 @@ def _note(notes: dict[str, int], key: str, count: int) -> None:
         notes[key] = notes.get(key, 0) + count
 
 
-def _fill_slots(atoms: Atoms, residue: np.ndarray, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _fill_slots(
+    atoms: Atoms, residue: np.ndarray, kind: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """atom14 arrays of all residues, and how many heavy atoms of each found no slot."""
     n = len(kind)
     xyz = np.zeros((n, aa.N_SLOTS, 3), dtype=np.float32)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bindrae.config import ModelSettings, TrainingSettings
 from bindrae.data.dataset import IPABatch, Sample, ShardDataset, create_ipa_dataloader, crop_sample, epoch_order
@@ -84,7 +83,13 @@ def _fingerprint(model: ModelSettings, training: TrainingSettings, data: list[Sh
     }
 
 
-def _step(model: Stage1, batch: IPABatch, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler, settings: TrainingSettings) -> dict[str, float]:
+def _step(
+    model: Stage1,
+    batch: IPABatch,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    settings: TrainingSettings,
+) -> dict[str, float]:
     """One optimiser step; the losses of the batch and the gradient norm.
 
     Raises
@@ -110,7 +115,9 @@ def _step(model: Stage1, batch: IPABatch, optimiser: torch.optim.Optimizer, scal
 
 
 @torch.no_grad()
-def validate(model: Stage1, dataset: ShardDataset, settings: TrainingSettings, device: torch.device) -> dict[str, float]:
+def validate(
+    model: Stage1, dataset: ShardDataset, settings: TrainingSettings, device: torch.device
+) -> dict[str, float]:
     """Losses and metrics over whole complexes, no crop and no noise, chis decoded from the model's own."""
     model.eval()
     sums: dict[str, float] = defaultdict(float)
@@ -174,7 +181,15 @@ def run_training(
     generator = torch.Generator().manual_seed(settings.seed)
     lengths = np.array([min(int(str(training.facts[i]["n_residues"])), settings.max_residues) for i in training.ids])
     steps_per_epoch = -(-len(training) // settings.batch_size)
-    progress: dict[str, Any] = {"epoch": 0, "batch": 0, "sums": {}, "seconds": 0.0, "residues": 0, "best": None, "history": []}
+    progress: dict[str, Any] = {
+        "epoch": 0,
+        "batch": 0,
+        "sums": {},
+        "seconds": 0.0,
+        "residues": 0,
+        "best": None,
+        "history": [],
+    }
 
     if fresh and run.checkpoints.exists():
         shutil.rmtree(run.checkpoints)
@@ -233,7 +248,10 @@ def run_training(
                 if interrupt.requested:
                     progress["seconds"] += time.monotonic() - began
                     checkpoint(finished=False)
-                    print(f"train: stopped by a signal; checkpoint at step {int(model.step)}, run again to resume", file=sys.stderr)
+                    print(
+                        f"train: stopped by a signal; checkpoint at step {int(model.step)}, run again to resume",
+                        file=sys.stderr,
+                    )
                     raise SystemExit(REQUEUE_EXIT_CODE)
             progress["seconds"] += time.monotonic() - began
             means = {name: value / steps_per_epoch for name, value in progress["sums"].items()}
@@ -242,12 +260,17 @@ def run_training(
             best = progress["best"] is None or score < progress["best"]["score"]
             progress["history"].append(
                 {
-                    "event": "epoch", "epoch": epoch + 1, "step": int(model.step), "lr": optimiser.param_groups[0]["lr"],
+                    "event": "epoch",
+                    "epoch": epoch + 1,
+                    "step": int(model.step),
+                    "lr": optimiser.param_groups[0]["lr"],
                     "seconds": round(progress["seconds"], 3),
                     "residues_per_second": round(progress["residues"] / max(progress["seconds"], 1e-9), 1),
-                    "train": {name: means[name] for name in ("loss", *LOSS_NAMES, "gradient_norm")}, "val": found, "best": best,
+                    "train": {name: means[name] for name in ("loss", *LOSS_NAMES, "gradient_norm")},
+                    "val": found,
+                    "best": best,
                 }
-            )  # fmt: skip
+            )
             progress |= {"epoch": epoch + 1, "batch": 0, "sums": {}, "seconds": 0.0, "residues": 0}
             if best:
                 progress["best"] = {"score": score, "epoch": epoch + 1}
@@ -257,10 +280,11 @@ def run_training(
             left = (settings.max_epochs - epoch - 1) * (time.monotonic() - start) / max(1, epoch + 1)
             print(
                 f"epoch {epoch + 1}/{settings.max_epochs}: train {means['loss']:.3f}, val {found['loss']:.3f}, "
-                f"chi1 {found.get('chi1_acc20', float('nan')):.1f} %, pocket iRMSD {score:.2f} A{' (best)' if best else ''}, "
-                f"at most {format_seconds(left)} left",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+                f"chi1 {found.get('chi1_acc20', float('nan')):.1f} %, "
+                f"pocket iRMSD {score:.2f} A{' (best)' if best else ''}, at most {format_seconds(left)} left",
+                file=sys.stderr,
+                flush=True,
+            )
             stop = epoch + 1 - progress["best"]["epoch"] >= settings.patience
             if interrupt.requested:
                 checkpoint(finished=False)
@@ -278,5 +302,14 @@ def run_training(
         "best_epoch": progress["best"]["epoch"], "train_complexes": len(training), "val_complexes": len(validation),
         "device": device.type, "torch": torch.__version__, "threads": threads,
     }  # fmt: skip
-    write_sidecar(run.training, "train", VERSIONS["train"], {"model": fingerprint["model"], "training": fingerprint["training"]}, {}, counts | {"data": fingerprint["data"]}, time.monotonic() - start)
-    print(f"train: best epoch {progress['best']['epoch']} of {progress['epoch']}, pocket iRMSD {progress['best']['score']:.3f} A")
+    write_sidecar(
+        run.training,
+        "train",
+        VERSIONS["train"],
+        {"model": fingerprint["model"], "training": fingerprint["training"]},
+        {},
+        counts | {"data": fingerprint["data"]},
+        time.monotonic() - start,
+    )
+    best_epoch, best_score = progress["best"]["epoch"], progress["best"]["score"]
+    print(f"train: best epoch {best_epoch} of {progress['epoch']}, pocket iRMSD {best_score:.3f} A")

@@ -293,7 +293,9 @@ def clash_penalty(
         overlap = radius[:, rows, None, :, None] + gather_rows(radius, near).unsqueeze(-2) - tolerance
         overlap = overlap - _distances(own.unsqueeze(2), gather_rows(atoms, near))
         free = _may_clash(aatype, linked, number[rows], near, rows)
-        pair = mask[:, rows, None, :, None] & gather_rows(mask, near).unsqueeze(-2) & valid[:, rows, :, None, None] & free
+        pair = (
+            mask[:, rows, None, :, None] & gather_rows(mask, near).unsqueeze(-2) & valid[:, rows, :, None, None] & free
+        )
         # Each pair is met from both sides.
         total = 0.5 * (torch.relu(overlap) ** 2 * pair).sum()
         if ligand_xyz.shape[1]:
