@@ -44,6 +44,14 @@ def _layout(data: Path) -> Any:
     return DataLayout(data)
 
 
+def _batch_layout(data: Path, batch: int) -> Any:
+    layout = _layout(data)
+    numbers = layout.batch_numbers()
+    if batch not in numbers:
+        raise BindraeError(f"{data} has no batch {batch}", f"its index made the batches 0 to {len(numbers) - 1}")
+    return layout
+
+
 def _run_layout(run: Path) -> Any:
     from bindrae.data.layout import RunLayout
 
@@ -76,7 +84,7 @@ def clean(data: Data, batch: Batch, settings: SettingsText = None, processes: Pr
     """Clean proteins and ligands into residue tables and molecules."""
     from bindrae.data.stages import run_clean
 
-    layout = _layout(data)
+    layout = _batch_layout(data, batch)
     run_clean(
         layout.entries,
         batch,
@@ -91,7 +99,7 @@ def pocket(data: Data, batch: Batch, settings: SettingsText = None, processes: P
     """Weigh each residue by its distance to the ligand."""
     from bindrae.data.stages import run_pocket
 
-    layout = _layout(data)
+    layout = _batch_layout(data, batch)
     loaded = config.load_settings(config.PocketSettings, settings)
     run_pocket(layout.batch("clean", batch), layout.batch("pocket", batch), loaded, processes)
 
@@ -101,7 +109,7 @@ def torsions(data: Data, batch: Batch, settings: SettingsText = None, processes:
     """Measure phi, psi, omega and chi1-4."""
     from bindrae.data.stages import run_torsions
 
-    layout = _layout(data)
+    layout = _batch_layout(data, batch)
     loaded = config.load_settings(config.TorsionSettings, settings)
     run_torsions(layout.batch("clean", batch), layout.batch("torsions", batch), loaded, processes)
 
@@ -111,7 +119,7 @@ def tokens(data: Data, batch: Batch, settings: SettingsText = None, processes: P
     """Turn ligands into atoms and direction probes."""
     from bindrae.data.stages import run_tokens
 
-    layout = _layout(data)
+    layout = _batch_layout(data, batch)
     loaded = config.load_settings(config.TokenSettings, settings)
     run_tokens(
         layout.batch("clean", batch), layout.batch("pocket", batch), layout.batch("tokens", batch), loaded, processes
@@ -123,7 +131,7 @@ def embed(data: Data, batch: Batch, settings: SettingsText = None) -> None:
     """Embed the sequences with a frozen protein language model."""
     from bindrae.data.plm import run_embed
 
-    layout = _layout(data)
+    layout = _batch_layout(data, batch)
     loaded = config.load_settings(config.EmbedSettings, settings)
     run_embed(layout.batch("clean", batch), layout.batch("embed", batch), loaded)
 
@@ -148,7 +156,7 @@ def shards(data: Data, batch: Batch, settings: SettingsText = None) -> None:
     """Pack one batch into the shards that training reads."""
     from bindrae.data.shards import run_shards
 
-    run_shards(_layout(data), batch, config.load_settings(config.ShardSettings, settings))
+    run_shards(_batch_layout(data, batch), batch, config.load_settings(config.ShardSettings, settings))
 
 
 @app.command()
@@ -167,6 +175,9 @@ def train(
     settings: SettingsText = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch on the CPU.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Discard the run's checkpoints and start over.")] = False,
+    restart_if_changed: Annotated[
+        bool, typer.Option(help="Start over when settings or data changed since the checkpoint, instead of refusing.")
+    ] = False,
 ) -> None:
     """Train Stage-1; resumes from the run's last checkpoint."""
     from bindrae.training.loop import run_training
@@ -178,6 +189,7 @@ def train(
         config.load_settings(config.TrainingSettings, settings),
         threads=threads,
         fresh=fresh,
+        restart_if_changed=restart_if_changed,
     )
 
 

@@ -359,6 +359,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     BindraeError
         When the file is missing, is not YAML, or is not a mapping.
     """
+    if path.is_dir():
+        raise BindraeError(f"{path} is a folder", "name the YAML file in it")
     try:
         data = yaml.safe_load(path.read_text())
     except FileNotFoundError:
@@ -389,12 +391,12 @@ def resolve_config(data: dict[str, Any], where: str = "config") -> Config:
     """
     data = dict(data)
     section = data.get("model")
-    if isinstance(section, dict) and section.get("preset"):
+    if isinstance(section, dict) and isinstance(section.get("preset"), str):
         preset = read_yaml(Path(section["preset"]))
         parse_settings(ModelSettings, preset, str(section["preset"]))
         data["model"] = {**preset, **section}
     embed = data.get("embed")
-    plm = embed.get("plm", "none") if isinstance(embed, dict) else "none"
+    plm = str(embed.get("plm", "none")) if isinstance(embed, dict) else "none"
     if isinstance(data.get("model", {}), dict):
         data["model"] = {"d_plm": PLM_WIDTH.get(plm, 0), **data.get("model", {})}
     return parse_settings(Config, data, where)

@@ -266,4 +266,6 @@ def create_ipa_dataloader(
         def __getitem__(self, index: int) -> tuple[int, tuple[str, Sample]]:
             return index, dataset[index]
 
-    yield from DataLoader(_Indexed(), batch_sampler=batches, collate_fn=collate)
+    # Without a generator of its own a loader draws from torch's, and a resumed run would see other dropout masks.
+    own = torch.Generator().manual_seed(0)
+    yield from DataLoader(_Indexed(), batch_sampler=batches, collate_fn=collate, generator=own)

@@ -38,6 +38,7 @@ PROTEIN_SUFFIXES = (
     "_protein.ent.gz",
 )
 LIGAND_SUFFIXES = ("_ligand.sdf", "_ligand.sdf.gz", "_ligand.mol", "_ligand.mol2", "_ligand.mol2.gz")
+_NOT_COMPLEXES = {"index", "readme"}  # folders that PDBbind puts beside its complexes
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 # Complexes that ship inside packages: distribution, id, protein, ligand.
@@ -83,12 +84,13 @@ def find_folders(root: Path | None) -> list[Found]:
         root = root / "coreset"
     found = []
     with os.scandir(root) as folders:
-        names = sorted(entry.name for entry in folders if entry.is_dir() and not entry.name.startswith("."))
+        names = sorted(
+            e.name for e in folders if e.is_dir() and not e.name.startswith(".") and e.name not in _NOT_COMPLEXES
+        )
     for name in names:
         with os.scandir(root / name) as files:
             present = {entry.name for entry in files}
-        if any(file.startswith(name + "_") for file in present):
-            found.append(_assemble(name, root / name, present))
+        found.append(_assemble(name, root / name, present, root.name))
     return found
 
 
@@ -101,7 +103,7 @@ def find_pairs(root: Path | None) -> list[Found]:
             for suffix in (*PROTEIN_SUFFIXES, *LIGAND_SUFFIXES):
                 if entry.name.endswith(suffix):
                     by_id[entry.name.removesuffix(suffix)].add(entry.name)
-    return [_assemble(name, root, by_id[name]) for name in sorted(by_id)]
+    return [_assemble(name, root, by_id[name], root.name) for name in sorted(by_id)]
 
 
 def find_sheet(root: Path | None) -> list[Found]:
@@ -153,7 +155,7 @@ def _existing(root: Path | None, test: Callable[[Path], bool], what: str) -> Pat
     return root
 
 
-def _assemble(name: str, folder: Path, present: set[str]) -> Found:
+def _assemble(name: str, folder: Path, present: set[str], source: str) -> Found:
     def first(suffixes: tuple[str, ...]) -> list[Path]:
         return [folder / (name + suffix) for suffix in suffixes if name + suffix in present]
 
@@ -161,7 +163,7 @@ def _assemble(name: str, folder: Path, present: set[str]) -> Found:
         "id": name,
         "protein": (first(PROTEIN_SUFFIXES) or [folder / f"{name}_protein.pdb"])[0],
         "ligand": first(LIGAND_SUFFIXES) or [folder / f"{name}_ligand.sdf"],
-        "source": folder.name,
+        "source": source,
     }
 
 

@@ -53,7 +53,7 @@ def load_esm(settings: EmbedSettings) -> tuple[Embedder, str]:
     if not path.is_file():
         raise BindraeError(
             f"the weights of {settings.plm} are not at {path}",
-            f"fetch {settings.plm}.pt of the ESM project on a machine with network; set embed.weights_dir to its folder",
+            f"fetch {settings.plm}.pt of the ESM project on a machine with network; set embed.weights_dir to it",
         )
     digest = sha256_file(path)
     if settings.weights_sha256 and digest != settings.weights_sha256.lower():

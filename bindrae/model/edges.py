@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bindrae.model.neighbours import RadialBasis, gather_rows, nearest
+from bindrae.model.neighbours import RadialBasis, gather_rows, nearest, pool
 
 _POSITION_PERIOD = 2056  # longest wavelength of the index embedding, flash_ipa's constant
 
@@ -95,8 +95,11 @@ class EdgeEmbedder(nn.Module):
         self.basis = DistanceBins(num_rbf) if flash_ipa_features else RadialBasis(num_rbf)
         self.linear_s_p = nn.Linear(c_s, feat_dim * z_rank * 2)
         self.linear_relpos = nn.Linear(feat_dim, feat_dim * z_rank * 4)
-        self.linear_t_distogram = nn.Linear(k * (num_rbf + feat_dim), num_rbf * z_rank * 2)
-        self.linear_sc_distogram = nn.Linear(k * (num_rbf + feat_dim), num_rbf * z_rank * 2)
+        # flash_ipa concatenates the neighbours in order of distance, so two that trade places make the output jump; our
+        # own features are pooled, which needs one neighbour's weights only.
+        width = (k if flash_ipa_features else 1) * (num_rbf + feat_dim)
+        self.linear_t_distogram = nn.Linear(width, num_rbf * z_rank * 2)
+        self.linear_sc_distogram = nn.Linear(width, num_rbf * z_rank * 2)
         self.edge_embedder = nn.Sequential(
             nn.Linear(3 * feat_dim + 2 * num_rbf, c_p),
             nn.ReLU(),
@@ -143,14 +146,12 @@ class EdgeEmbedder(nn.Module):
         return x.unflatten(-1, (2, self.rank, -1)).movedim(2, 1)  # [B, 2, N, rank, width]
 
     def _neighbourhood(self, xyz: Tensor, mask: Tensor, residue_index: Tensor) -> Tensor:
-        """[B, N, k * (num_rbf + feat_dim)], 0 where there are fewer than k neighbours."""
-        index, valid = nearest(xyz, xyz, mask, self.k, exclude_self=True)
+        """[B, N, num_rbf + feat_dim] of the neighbours together; k times as wide, in order, for flash_ipa's weights."""
+        index, weight = nearest(xyz, xyz, mask, self.k, exclude_self=True)
         distance = torch.sqrt(((gather_rows(xyz, index) - xyz.unsqueeze(2)) ** 2).sum(-1) + 1e-12)
         place = index if self.flash_ipa_features else gather_rows(residue_index, index) - residue_index.unsqueeze(-1)
         features = torch.cat([self.basis(distance), index_embedding(place, self.feat_dim).to(xyz.dtype)], dim=-1)
-        features = features * valid.unsqueeze(-1)
-        missing = self.k - features.shape[2]
-        return torch.nn.functional.pad(features, (0, 0, 0, missing)).flatten(-2)
+        return features.flatten(-2) if self.flash_ipa_features else pool(features, weight)
 
 
 def create_edge_embedder(c_s: int, c_p: int, z_rank: int = 2, num_rbf: int = 16, k: int = 10) -> EdgeEmbedder:

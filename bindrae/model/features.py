@@ -63,7 +63,7 @@ def backbone_torsions(N: Tensor, CA: Tensor, C: Tensor, linked: Tensor) -> tuple
     phi = dihedral_circle(C[:, :-1], N[:, 1:], CA[:, 1:], C[:, 1:])
     psi = dihedral_circle(N[:, :-1], CA[:, :-1], C[:, :-1], N[:, 1:])
     omega = dihedral_circle(CA[:, :-1], C[:, :-1], N[:, 1:], CA[:, 1:])
-    none = torch.zeros_like(joined[:, :1])
+    none = joined.new_zeros(joined.shape[0], 1)
     defined = torch.stack([torch.cat([none, joined], 1), *[torch.cat([joined, none], 1)] * 2], dim=-1)
     pad = phi.new_zeros(phi.shape[0], 1, 2)
     circle = torch.stack([torch.cat([pad, phi], 1), torch.cat([psi, pad], 1), torch.cat([omega, pad], 1)], dim=2)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bindrae.model.features import Backbone
-from bindrae.model.neighbours import RadialBasis, gather_rows, nearest, pair_distances
+from bindrae.model.neighbours import RadialBasis, gather_rows, nearest, pair_distances, pool
 
 _MAX_OFFSET = 32
 _N_POINTS = 5  # N, CA, C, O, CB
@@ -65,11 +65,11 @@ class ResidueEdges(nn.Module):
             [B, N, K, width].
         index : Tensor
             [B, N, K].
-        valid : Tensor
-            [B, N, K] bool.
+        weight : Tensor
+            [B, N, K], see `nearest`.
         """
         R, t = backbone.frames
-        index, valid = nearest(t, t, mask, self.k, exclude_self=True)
+        index, weight = nearest(t, t, mask, self.k, exclude_self=True)
         with torch.autocast(t.device.type, enabled=False):
             other_R, other_t = gather_rows(R, index), gather_rows(t, index)
             local = (R.transpose(-1, -2).unsqueeze(2) @ (other_t - t.unsqueeze(2)).unsqueeze(-1)).squeeze(-1)
@@ -79,7 +79,7 @@ class ResidueEdges(nn.Module):
         step = (gather_rows(residue_index, index) - residue_index.unsqueeze(-1)).clamp(-_MAX_OFFSET, _MAX_OFFSET)
         same = gather_rows(chain_index, index) == chain_index.unsqueeze(-1)
         offset = torch.where(same, step + _MAX_OFFSET, _CHAIN_OFFSET)
-        return self.norm(self.project(features) + self.offset(offset)), index, valid
+        return self.norm(self.project(features) + self.offset(offset)), index, weight
 
 
 class TokenEdges(nn.Module):
@@ -113,11 +113,11 @@ class TokenEdges(nn.Module):
         -------
         edge : Tensor
             [B, N, K, width], K at most M.
-        valid : Tensor
-            [B, N, K] bool.
+        weight : Tensor
+            [B, N, K], see `nearest`.
         """
         R, t = backbone.frames
-        index, valid = nearest(backbone.points[:, :, -1], points, mask, self.k)
+        index, weight = nearest(backbone.points[:, :, -1], points, mask, self.k)
         with torch.autocast(t.device.type, enabled=False):
             near = gather_rows(points, index)
             local = (R.transpose(-1, -2).unsqueeze(2) @ (near - t.unsqueeze(2)).unsqueeze(-1)).squeeze(-1)
@@ -126,7 +126,7 @@ class TokenEdges(nn.Module):
             features = torch.cat(
                 [self.rbf(distance).flatten(-2), (local * _NM).clamp(-3, 3), gather_rows(types, index)], dim=-1
             )
-        return self.norm(self.project(features)), valid
+        return self.norm(self.project(features)), weight
 
 
 class Messages(nn.Module):
@@ -153,7 +153,7 @@ class Messages(nn.Module):
         self.out = zero_linear(width, c_s)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, s: Tensor, edge: Tensor, valid: Tensor, index: Tensor | None = None) -> Tensor:
+    def forward(self, s: Tensor, edge: Tensor, weight: Tensor, index: Tensor | None = None) -> Tensor:
         """New [B, N, c_s] from [B, N, c_s], [B, N, K, width], [B, N, K] and, for residues, [B, N, K]."""
         normed = self.norm(s)
         message = self.receiver(normed).unsqueeze(2) + self.edge(edge)
@@ -161,6 +161,4 @@ class Messages(nn.Module):
             assert index is not None
             message = message + gather_rows(self.sender(normed), index)
         message = torch.nn.functional.gelu(self.hidden(torch.nn.functional.gelu(message)))
-        count = valid.sum(-1, keepdim=True).clamp_min(1)
-        pooled = (message * valid.unsqueeze(-1)).sum(2) / count
-        return s + self.dropout(self.out(pooled))
+        return s + self.dropout(self.out(pool(message, weight)))

@@ -6,18 +6,23 @@ import torch
 from torch import Tensor, nn
 
 _QUERY_CHUNK = 256
+_FADE_ANGSTROM = 1.0
 
 
 @torch.no_grad()
 def nearest(query: Tensor, points: Tensor, mask: Tensor, k: int, exclude_self: bool = False) -> tuple[Tensor, Tensor]:
     """The k nearest points of each query, searched in chunks of queries: never [N, N] at once.
 
+    A neighbourhood that ends sharply at its k-th member jumps when two members trade places there. This one fades out:
+    the weight falls from 1 to 0 over the last angstrom before the distance of the first point that is left out, so
+    that whatever is pooled with it changes smoothly with the coordinates.
+
     Parameters
     ----------
     query : Tensor
-        [B, Q, 3].
+        [B, Q, 3] (A).
     points : Tensor
-        [B, P, 3].
+        [B, P, 3] (A).
     mask : Tensor
         [B, P] bool; masked points are never chosen.
     k : int
@@ -28,12 +33,12 @@ def nearest(query: Tensor, points: Tensor, mask: Tensor, k: int, exclude_self: b
     Returns
     -------
     index : Tensor
-        [B, Q, min(k, P)] int64, nearest first; 0 where not valid.
-    valid : Tensor
-        [B, Q, min(k, P)] bool.
+        [B, Q, min(k, P)] int64, nearest first; 0 where there is no neighbour.
+    weight : Tensor
+        [B, Q, min(k, P)] in [0, 1]; 0 where there is no neighbour.
     """
-    k = min(k, points.shape[1])
-    found_index, found_valid = [], []
+    found_index, found_weight = [], []
+    count = min(k + 1, points.shape[1])
     for start in range(0, query.shape[1], _QUERY_CHUNK):
         block = query[:, start : start + _QUERY_CHUNK]
         distance = torch.cdist(block, points, compute_mode="donot_use_mm_for_euclid_dist")
@@ -41,11 +46,30 @@ def nearest(query: Tensor, points: Tensor, mask: Tensor, k: int, exclude_self: b
         if exclude_self:
             rows = torch.arange(block.shape[1], device=query.device)
             distance[:, rows, rows + start] = torch.inf
-        value, index = torch.topk(distance, k, dim=-1, largest=False)
-        valid = torch.isfinite(value)
-        found_index.append(torch.where(valid, index, 0))
-        found_valid.append(valid)
-    return torch.cat(found_index, 1), torch.cat(found_valid, 1)
+        value, index = torch.topk(distance, count, dim=-1, largest=False)
+        # Without a point left out there is no edge to fade towards.
+        edge = value[..., k:] if count > k else torch.full_like(value[..., :1], torch.inf)
+        value, index = value[..., :k], index[..., :k]
+        inside = ((edge - value) / _FADE_ANGSTROM).nan_to_num(nan=0.0).clamp(0.0, 1.0)
+        weight = torch.where(torch.isfinite(value), inside * inside * (3 - 2 * inside), 0.0)
+        found_index.append(torch.where(torch.isfinite(value), index, 0))
+        found_weight.append(weight)
+    return torch.cat(found_index, 1), torch.cat(found_weight, 1)
+
+
+def pool(messages: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean over neighbours; 0 where there are none.
+
+    Parameters
+    ----------
+    messages : Tensor
+        [B, Q, K, C].
+    weight : Tensor
+        [B, Q, K] from `nearest`.
+    """
+    total = weight.sum(-1, keepdim=True)
+    summed = (weight.to(messages.dtype).unsqueeze(-2) @ messages).squeeze(-2)
+    return summed / total.clamp_min(1e-3).to(messages.dtype)
 
 
 def gather_rows(x: Tensor, index: Tensor) -> Tensor:

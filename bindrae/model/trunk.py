@@ -94,15 +94,15 @@ class TrunkLayer(nn.Module):
             [B, N, rank, c_z] edge factors.
         mask : Tensor
             [B, N] bool.
-        residue_edges : (edge, index, valid) or None
+        residue_edges : (edge, index, weight) or None
             From `ResidueEdges`.
-        token_edges : (edge, valid) or None
+        token_edges : (edge, weight) or None
             From `TokenEdges`.
         """
         s = s + self.dropout(self.attention(self.norm(s), *z, (frames[0], frames[1] * _NM), mask))
         if self.local is not None and residue_edges is not None:
-            edge, index, valid = residue_edges
-            s = self.local(s, edge, valid, index)
+            edge, index, weight = residue_edges
+            s = self.local(s, edge, weight, index)
         if self.tokens is not None and token_edges is not None:
             s = self.tokens(s, *token_edges)
         s = s + self.dropout(self.transition(s))

@@ -31,6 +31,11 @@ def number(value: Any, digits: int | None = None) -> str:
     return f"{value:,.{min(decimals, 6)}f}"
 
 
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: ``1 complex``, ``3 complexes``."""
+    return f"{number(n)} {one if n == 1 else many or one + 's'}"
+
+
 def percent(part: float | None, whole: float | None, digits: int = 1) -> str:
     """The share of `part` in `whole`, in percent; a dash when there is no whole."""
     return DASH if part is None or not whole else f"{100 * part / whole:.{digits}f} %"
@@ -101,7 +106,7 @@ def render(template: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (number, percent, duration, size, words, text)
+    filters = (number, counted, percent, duration, size, words, text)
     environment.filters.update({function.__name__: function for function in filters})
     page = environment.get_template(template).render(**context)
     return page.encode("ascii", "xmlcharrefreplace").decode()

@@ -147,6 +147,7 @@ def curves(x: Sequence[float], panels: Sequence[Panel], title: str, xlabel: str,
             if mark is not None:
                 ax.axvline(mark, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
             ax.set_title(panel.title)
+            ax.ticklabel_format(axis="y", useOffset=False)
             ax.xaxis.set_major_locator(_whole_numbers(5))
             ax.margins(x=0.03)
         for ax in axes[len(panels) :]:

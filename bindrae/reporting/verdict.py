@@ -74,9 +74,11 @@ def verdict(evaluation: dict[str, Any]) -> list[str]:
         if model.get("value") is None:
             sentences.append(f"{label}: undefined on this side.")
             continue
-        sentence = f"{label}: {metric.show(model['value'])} (95 % interval {metric.interval(model)})"
+        interval = metric.interval(model)
+        known = f"95 % interval {interval}" if interval != DASH else "no interval"
+        sentence = f"{label}: {metric.show(model['value'])} ({known})"
         if base is not None:
-            sentence += f", {_compare(model, base, metric)} no learning ({metric.show(base)})"
+            sentence += f", {_compare(model, base, metric)}no learning ({metric.show(base)})"
         if crystal is not None:
             sentence += f"; crystal {metric.show(crystal)}"
         sentences.append(sentence + ".")
@@ -87,10 +89,10 @@ def _compare(model: dict[str, Any], base: float, metric: Metric) -> str:
     """How the model stands to a value that lies outside, or inside, its interval."""
     low, high = model.get("low"), model.get("high")
     if low is None or high is None:
-        return "beside"
+        return ""
     if low <= base <= high:
-        return "not told apart from"
-    return "better than" if (base < low) == metric.higher_is_better else "worse than"
+        return "not told apart from "
+    return "better than " if (base < low) == metric.higher_is_better else "worse than "
 
 
 def headline_cards(rows: dict[str, Any]) -> list[tuple[str, str, list[str]]]:

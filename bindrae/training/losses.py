@@ -209,8 +209,8 @@ def neighbour_pairs(atoms: Tensor, mask: Tensor, k: int = _PAIR_NEIGHBOURS) -> t
         [B, N, K] and [B, N, K] bool.
     """
     ca = atoms[:, :, aa.SLOT_CA].detach()
-    index, valid = nearest(ca, ca, mask, k)
-    return index, valid & mask.unsqueeze(-1)
+    index, weight = nearest(ca, ca, mask, k)
+    return index, (weight > 0) & mask.unsqueeze(-1)
 
 
 def _chunks(index: Tensor) -> list[slice]:
