@@ -44,12 +44,14 @@ def _layout(data: Path) -> Any:
     return DataLayout(data)
 
 
-def _batch_layout(data: Path, batch: int) -> Any:
+def _for_batch(data: Path, batch: int, model: type[config.T], settings: str | None) -> tuple[Any, config.T]:
+    """The dataset's layout and the stage's settings, both checked."""
+    loaded = config.load_settings(model, settings)
     layout = _layout(data)
     numbers = layout.batch_numbers()
     if batch not in numbers:
         raise BindraeError(f"{data} has no batch {batch}", f"its index made the batches 0 to {len(numbers) - 1}")
-    return layout
+    return layout, loaded
 
 
 def _run_layout(run: Path) -> Any:
@@ -84,14 +86,8 @@ def clean(data: Data, batch: Batch, settings: SettingsText = None, processes: Pr
     """Clean proteins and ligands into residue tables and molecules."""
     from bindrae.data.stages import run_clean
 
-    layout = _batch_layout(data, batch)
-    run_clean(
-        layout.entries,
-        batch,
-        layout.batch("clean", batch),
-        config.load_settings(config.CleanSettings, settings),
-        processes,
-    )
+    layout, loaded = _for_batch(data, batch, config.CleanSettings, settings)
+    run_clean(layout.entries, batch, layout.batch("clean", batch), loaded, processes)
 
 
 @app.command()
@@ -99,8 +95,7 @@ def pocket(data: Data, batch: Batch, settings: SettingsText = None, processes: P
     """Weigh each residue by its distance to the ligand."""
     from bindrae.data.stages import run_pocket
 
-    layout = _batch_layout(data, batch)
-    loaded = config.load_settings(config.PocketSettings, settings)
+    layout, loaded = _for_batch(data, batch, config.PocketSettings, settings)
     run_pocket(layout.batch("clean", batch), layout.batch("pocket", batch), loaded, processes)
 
 
@@ -109,8 +104,7 @@ def torsions(data: Data, batch: Batch, settings: SettingsText = None, processes:
     """Measure phi, psi, omega and chi1-4."""
     from bindrae.data.stages import run_torsions
 
-    layout = _batch_layout(data, batch)
-    loaded = config.load_settings(config.TorsionSettings, settings)
+    layout, loaded = _for_batch(data, batch, config.TorsionSettings, settings)
     run_torsions(layout.batch("clean", batch), layout.batch("torsions", batch), loaded, processes)
 
 
@@ -119,8 +113,7 @@ def tokens(data: Data, batch: Batch, settings: SettingsText = None, processes: P
     """Turn ligands into atoms and direction probes."""
     from bindrae.data.stages import run_tokens
 
-    layout = _batch_layout(data, batch)
-    loaded = config.load_settings(config.TokenSettings, settings)
+    layout, loaded = _for_batch(data, batch, config.TokenSettings, settings)
     run_tokens(
         layout.batch("clean", batch), layout.batch("pocket", batch), layout.batch("tokens", batch), loaded, processes
     )
@@ -131,8 +124,7 @@ def embed(data: Data, batch: Batch, settings: SettingsText = None) -> None:
     """Embed the sequences with a frozen protein language model."""
     from bindrae.data.plm import run_embed
 
-    layout = _batch_layout(data, batch)
-    loaded = config.load_settings(config.EmbedSettings, settings)
+    layout, loaded = _for_batch(data, batch, config.EmbedSettings, settings)
     run_embed(layout.batch("clean", batch), layout.batch("embed", batch), loaded)
 
 
@@ -156,7 +148,8 @@ def shards(data: Data, batch: Batch, settings: SettingsText = None) -> None:
     """Pack one batch into the shards that training reads."""
     from bindrae.data.shards import run_shards
 
-    run_shards(_batch_layout(data, batch), batch, config.load_settings(config.ShardSettings, settings))
+    layout, loaded = _for_batch(data, batch, config.ShardSettings, settings)
+    run_shards(layout, batch, loaded)
 
 
 @app.command()

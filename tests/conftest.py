@@ -84,7 +84,7 @@ def demo_layout(demo: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPa
 def overfit_layout(
     demo_layout: DataLayout, demo: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> DataLayout:
-    """Shards whose train side is 1s3v forty times over, so that few epochs are many steps, and whose val side is 1s3v."""
+    """Shards whose train side is 1s3v forty times over, so that few epochs are many steps; the val side is 1s3v."""
     folder = tmp_path_factory.mktemp("overfit")
     layout = DataLayout(folder / "data")
     copies = [{**demo["1s3v"], "id": f"copy{i:02d}"} for i in range(41)]

@@ -17,7 +17,7 @@ import bindrae
 from bindrae.cli import app
 from bindrae.data.layout import DataLayout
 from bindrae.data.stages import VERSIONS
-from bindrae.data.storage import read_json, read_table, rejected_path, sidecar_path
+from bindrae.data.storage import read_json, read_table, rejected_path, sidecar_path, write_json
 from bindrae.errors import BindraeError
 
 STAGES = ("clean", "pocket", "torsions", "tokens")
@@ -108,8 +108,8 @@ def test_settings_may_come_from_a_file(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_stage_out_of_turn_says_which_file_is_missing(tmp_path: Path) -> None:
-    for stage, missing in (("clean", "entries.parquet"), ("pocket", "0000.parquet"), ("tokens", "0000.parquet")):
-        with pytest.raises(BindraeError, match=missing) as caught:
+    for stage in STAGES:
+        with pytest.raises(BindraeError, match=r"batches\.json does not exist") as caught:
             call(stage, "--data", str(tmp_path), "--batch", "0")
         assert "run the stage" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
@@ -119,6 +119,13 @@ def test_a_stage_out_of_turn_says_which_file_is_missing(tmp_path: Path) -> None:
 def test_an_unknown_setting_is_refused_before_anything_is_read(tmp_path: Path, stage: str) -> None:
     with pytest.raises(BindraeError, match="unknown key 'tolerance'"):
         call(stage, "--data", str(tmp_path), "--batch", "0", "--settings", '{"tolerance": 1}')
+
+
+def test_a_batch_that_the_index_did_not_make_is_refused(tmp_path: Path) -> None:
+    write_json({"0": "x", "1": "y"}, DataLayout(tmp_path).batches)
+    with pytest.raises(BindraeError, match="no batch 2") as caught:
+        call("clean", "--data", str(tmp_path), "--batch", "2")
+    assert "0 to 1" in caught.value.hint
 
 
 def test_the_schema_command_prints_the_schema(tmp_path: Path) -> None:

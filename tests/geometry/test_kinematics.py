@@ -72,7 +72,7 @@ def test_side_chains_have_the_hand_of_l_amino_acids() -> None:
     isoleucine, threonine = aa.TYPE_OF_NAME["ILE"], aa.TYPE_OF_NAME["THR"]
     for kind, (big, small) in {isoleucine: ("CG1", "CG2"), threonine: ("OG1", "CG2")}.items():
         ca, cb, first, second = (xyz[kind, aa.ATOM14_NAMES[kind].index(a)] for a in ("CA", "CB", big, small))
-        # (2S,3S)-isoleucine: CA, CG1, CG2 by priority; (2R,3S)-threonine would be allo: OG1, CA, CG2 turn the other way.
+        # CB of L-isoleucine is S with priorities CA, CG1, CG2; that of L-threonine is R with OG1, CA, CG2.
         assert np.dot(np.cross(ca - cb, first - cb), second - cb) > 1.0
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.batches import random_batch, random_rotation, random_sample
 
 from bindrae.config import ModelSettings, read_yaml
 from bindrae.data.dataset import IPABatch, collate_ipa_batch
 from bindrae.errors import BindraeError
 from bindrae.model.stage1 import Stage1, Stage1Output, count_parameters, load_model, save_model
+from tests.batches import random_batch, random_rotation, random_sample
 
 PRESETS = Path(__file__).parents[2] / "config" / "model"
 TINY = {"c_s": 32, "c_z": 16, "c_hidden": 8, "heads": 4, "depth": 2, "qk_points": 2, "v_points": 3, "d_lig": 16,

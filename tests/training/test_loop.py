@@ -159,8 +159,8 @@ def test_one_complex_is_learnt_by_heart(overfit_layout: DataLayout, tmp_path: Pa
         }
     )
     settings = TrainingSettings(
-        max_epochs=2, batch_size=1, lr=3e-3, weight_decay=0.0, warmup_steps=10, noise_start_step=10**9, max_bfactor=None,
-        pocket_warmup_steps=0, device="cpu", max_residues=200,
+        max_epochs=2, batch_size=1, lr=3e-3, weight_decay=0.0, warmup_steps=10, noise_start_step=10**9,
+        max_bfactor=None, pocket_warmup_steps=0, device="cpu", max_residues=200,
     )  # fmt: skip
     run = RunLayout(tmp_path)
     loop.run_training(overfit_layout, run, model, settings, threads=2)

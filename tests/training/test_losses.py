@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial import cKDTree
-from tests.batches import random_batch, random_rotation
 
 from bindrae.chem import residues as aa
 from bindrae.config import TrainingSettings
@@ -18,6 +17,7 @@ from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.heads import TorsionPrediction, bin_centres
 from bindrae.model.stage1 import Stage1Output
 from bindrae.training import losses
+from tests.batches import random_batch, random_rotation
 
 BINS = 72
 

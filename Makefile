@@ -1,0 +1,44 @@
+# make demo: the whole pipeline on five complexes    make test: the tests    make lint: the checks of CI
+# Everything is installed into .venv, with the pins of constraints.txt. ARGS is passed on: make test ARGS="-k torsions"
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	if $$python -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
+ARGS ?=
+BIN := .venv/bin
+
+EXTRAS_demo := demo
+EXTRAS_test := demo,test
+EXTRAS_lint := demo,test,dev
+
+.PHONY: demo test test-slow lint clean
+
+# The commands of .venv come first for the jobs too, whatever else is on the PATH.
+demo: .venv/.installed-demo
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake $(ARGS)
+
+test: .venv/.installed-test
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: .venv/.installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint
+
+# Installs only when the stamp is older than what it depends on. An editable install follows the sources by itself.
+.venv/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS_$*)]'
+	@touch $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# Leaves results/ and Snakemake's records of them alone.
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find bindrae tests -name __pycache__ -type d -prune -exec rm -rf {} +

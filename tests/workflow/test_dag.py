@@ -1,0 +1,171 @@
+"""Which jobs run when: once and never again, exactly those that a change concerns, all of them through one command."""
+
+from __future__ import annotations
+
+import pytest
+from workflow_clone import Clone
+
+BATCHES = 2
+EVERYTHING = {
+    "index": 1,
+    "clean": BATCHES,
+    "pocket": BATCHES,
+    "torsions": BATCHES,
+    "tokens": BATCHES,
+    "embed": BATCHES,
+    "split": 1,
+    "shards": BATCHES,
+    "quality": 1,
+    "train": 1,
+    "evaluate": 1,
+    "report": 1,
+}
+BY_BATCH = {stage for stage, count in EVERYTHING.items() if count == BATCHES}
+AFTER_SHARDS = "shards quality train evaluate report"
+
+
+def jobs(stages: str) -> dict[str, int]:
+    """Jobs of whole stages, by the names of their rules."""
+    return {f"{stage}_batch" if stage in BY_BATCH else stage: EVERYTHING[stage] for stage in stages.split()}
+
+
+def test_first_run_calls_every_command_once(clone: Clone) -> None:
+    assert clone.plan() == jobs(" ".join(EVERYTHING))
+    assert clone.run() == EVERYTHING
+    assert clone.plan() == {}
+    assert clone.plan("data") == {}
+
+
+def test_targets(clone: Clone) -> None:
+    listed = clone.snakemake("--list-target-rules").stdout.split()
+    assert {"all", "data", *EVERYTHING} <= set(listed)
+
+
+@pytest.mark.parametrize(
+    ("target", "called"),
+    [
+        ("pocket", {"index": 1, "clean": BATCHES, "pocket": BATCHES}),
+        ("split", {"index": 1, "clean": BATCHES, "split": 1}),
+    ],
+)
+def test_a_stage_runs_by_its_name_for_all_batches(clone: Clone, target: str, called: dict[str, int]) -> None:
+    assert clone.run(target) == called
+    assert clone.run(target) == {}
+
+
+@pytest.mark.parametrize(
+    ("override", "stages"),
+    [
+        ("clean={max_residues: 100}", f"clean pocket torsions tokens embed split {AFTER_SHARDS}"),
+        ("pocket={sigma_angstrom: 3.0}", f"pocket tokens {AFTER_SHARDS}"),
+        ("tokens={max_points: 64}", f"tokens {AFTER_SHARDS}"),
+        ("embed={overlap: 128}", f"embed {AFTER_SHARDS}"),
+        ("split={seed: 1}", f"split {AFTER_SHARDS}"),
+        ("shards={dtype: float32}", AFTER_SHARDS),
+        ("quality={max_examples: 5}", "quality report"),
+        ("model={c_s: 64}", "train evaluate report"),
+        ("training={device: cpu, seed: 1}", "train evaluate report"),
+        ("evaluation={bootstrap: 200}", "evaluate report"),
+    ],
+    ids=lambda value: value.split("=")[0] if "=" in value else "",
+)
+def test_a_setting_reruns_its_stage_and_what_depends_on_it(rerun: Clone, override: str, stages: str) -> None:
+    assert rerun.plan("--config", override) == jobs(stages)
+
+
+@pytest.mark.parametrize(
+    ("stage", "stages"),
+    [
+        ("index", " ".join(EVERYTHING)),
+        ("torsions", f"torsions {AFTER_SHARDS}"),
+        ("split", f"split {AFTER_SHARDS}"),
+        ("evaluate", "evaluate report"),
+    ],
+)
+def test_a_raised_version_reruns_its_stage_and_what_depends_on_it(rerun: Clone, stage: str, stages: str) -> None:
+    assert rerun.plan(versions={stage: 99}) == jobs(stages)
+
+
+def test_a_changed_split_is_carried_out(rerun: Clone) -> None:
+    override = ("--config", "split={seed: 1}")
+    assert rerun.run(*override) == {stage: EVERYTHING[stage] for stage in f"split {AFTER_SHARDS}".split()}
+    assert rerun.plan(*override) == {}
+
+
+def test_a_new_complex_touches_one_batch(rerun: Clone) -> None:
+    rerun.add_complex("7abc")
+    # What the new index says is known only when it is there.
+    assert rerun.plan() == {"index": 1}
+    assert rerun.run() == dict.fromkeys(EVERYTHING, 1)
+    assert rerun.plan() == {}
+
+
+def test_a_new_complex_and_a_changed_setting_together(rerun: Clone) -> None:
+    override = ("--config", "pocket={sigma_angstrom: 3.0}")
+    rerun.add_complex("7abc")
+    called = rerun.run(*override)
+    assert called == {**dict.fromkeys(EVERYTHING, 1), **dict.fromkeys(("pocket", "tokens", "shards"), BATCHES)}
+    assert rerun.plan(*override) == {}
+
+
+def test_an_unusable_complex_changes_only_the_quality_report(rerun: Clone) -> None:
+    (rerun.folder / "complexes" / "8abc").mkdir()
+    (rerun.folder / "complexes" / "8abc" / "8abc_protein.pdb").touch()
+    assert rerun.run("all", "data") == {"index": 1, "quality": 1, "report": 1}
+
+
+def test_another_number_of_batches_moves_all_complexes(rerun: Clone) -> None:
+    override = ("--config", "index={layout: casf2016, n_batches: 3}")
+    called = rerun.run(*override)
+    assert called == {stage: 3 if stage in BY_BATCH else 1 for stage in EVERYTHING}
+    assert rerun.plan(*override) == {}
+
+
+@pytest.mark.parametrize("name", ["pocket", "pocket_batch"])
+def test_one_stage_can_be_forced(rerun: Clone, name: str) -> None:
+    assert rerun.run("-R", name, "--until", name) == {"pocket": BATCHES}
+    # The same bytes came out, so that nothing else has to run.
+    assert rerun.plan() == {}
+
+
+def test_a_failed_command_fails_the_run_and_the_next_run_goes_on(clone: Clone) -> None:
+    arguments = ("shards", "--configfile", "config.yaml")
+    failed = clone.snakemake(*arguments, BINDRAE_STUB_FAILS="tokens")
+    assert failed.returncode != 0
+    assert "tokens was told to fail" in failed.stdout
+    logs = clone.folder / "results" / "small" / "data" / "logs"
+    assert "tokens was told to fail" in (logs / "tokens" / "0000.log").read_text()
+    assert clone.run("shards") == {"tokens": BATCHES, "shards": BATCHES}
+
+
+def test_results_stay_inside_the_datasets_folder(finished: Clone) -> None:
+    assert {path.name for path in finished.folder.iterdir()} == {
+        ".snakemake", "calls.jsonl", "complexes", "config", "config.yaml", "results", "slurm", "workflow",
+    }  # fmt: skip
+    assert {path.name for path in (finished.folder / "results").iterdir()} == {"small"}
+    assert {path.name for path in (finished.folder / "results" / "small").iterdir()} == {"data", "runs"}
+
+
+def test_slurm_profile_works_in_a_clone(clone: Clone) -> None:
+    done = clone.snakemake("--profile", "slurm", "-n")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("BINDRAE_SLURM_PARTITION is not set") == 1
+    assert "slurm_partition" not in done.stdout
+
+
+def test_slurm_profile_takes_partitions_from_the_environment(clone: Clone) -> None:
+    names = {"BINDRAE_SLURM_PARTITION": "cpu7", "BINDRAE_SLURM_GPU_PARTITION": "gpu7", "BINDRAE_SLURM_ACCOUNT": "lab7"}
+    done = clone.snakemake(
+        "--profile", "slurm", "-n", "--configfile", "config.yaml", "--config", "training={device: auto}", **names
+    )
+    assert done.returncode == 0, done.stdout
+    assert "is not set" not in done.stdout
+    resources = dict.fromkeys(("clean_batch", "train", "evaluate"), "")
+    for block in done.stdout.split("\nrule ")[1:]:
+        rule = block.split(":")[0]
+        resources[rule] = next(line for line in block.splitlines() if line.strip().startswith("resources:"))
+    assert "slurm_partition=cpu7" in resources["clean_batch"]
+    assert "slurm_partition=cpu7" in resources["evaluate"]
+    assert "slurm_partition=gpu7" in resources["train"]
+    assert "gpu=1" in resources["train"]
+    assert all("slurm_account=lab7" in text for text in resources.values())
