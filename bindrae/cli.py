@@ -222,9 +222,12 @@ def report(
 @app.command("schema")
 def write_schema(
     output: Annotated[Path | None, typer.Option("--output", help="File to write; standard output by default.")] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="A table of all keys in Markdown instead of the JSON schema.")
+    ] = False,
 ) -> None:
-    """Print the JSON schema of the configuration."""
-    text = json.dumps(config.json_schema(), indent=2) + "\n"
+    """Print the JSON schema of the configuration, or its reference."""
+    text = config.reference() if reference else json.dumps(config.json_schema(), indent=2) + "\n"
     if output is None:
         print(text, end="")
     else:

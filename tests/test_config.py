@@ -170,3 +170,8 @@ def test_the_shipped_presets_are_sound(path: Path) -> None:
     assert model.model_copy(update={"preset": None}) == ModelSettings(**config.read_yaml(path))
     if path.name == "default.yaml":
         assert model.model_copy(update={"preset": None}) == ModelSettings()
+
+
+def test_the_written_reference_is_that_of_the_models() -> None:
+    """Mend it with `bindrae schema --reference --output config/REFERENCE.md`."""
+    assert (REPOSITORY / "config" / "REFERENCE.md").read_text() == config.reference()

@@ -46,6 +46,7 @@ METRICS: dict[str, Metric] = {
     "clash_pairs_pct": Metric("Clashing pairs", "%", 2, False),
     "ligand_clash_atoms_pct": Metric("Atoms clashing with the ligand", "%", 2, False),
     "fape": Metric("FAPE", "Å", 2, False),
+    "fape_pocket_weighted": Metric("FAPE, pocket-weighted", "Å", 2, False),
 }
 HEADLINE = (
     ("overall", "chi1_acc20", "χ1 within 20°"),
