@@ -12,8 +12,8 @@ from scipy.spatial import cKDTree
 
 from bindrae.chem import residues as aa
 from bindrae.chem.topology import CLASH_SEPARATION, CLASH_TOLERANCE, residue_separation, separation_through_bond
+from bindrae.geometry.fape import fape_loss
 from bindrae.geometry.rigid import build_frames_from_3_points
-from bindrae.training.losses import fape_loss
 
 ACCURACY_DEG = (20.0, 40.0)
 _NEAR_ANGSTROM = 5.0
@@ -193,7 +193,7 @@ def compute_fape(
     swap = aa.SWAP_SLOTS[aatype]
     crossed = squared.sum(1) < np.where(mask, ((pred - true) ** 2).sum(-1), 0.0).sum(1) - 1e-9
     renamed = np.where(crossed[:, None, None], true[np.arange(len(true))[:, None], swap], true)
-    p, t = (torch.as_tensor(x, dtype=torch.float32).unsqueeze(0) for x in (pred, renamed))
+    p, t = (torch.as_tensor(x, dtype=torch.float64).unsqueeze(0) for x in (pred, renamed))
     m = torch.as_tensor(mask).unsqueeze(0)
     frames = [build_frames_from_3_points(x[:, :, 0], x[:, :, 1], x[:, :, 2]) for x in (p, t)]
     weight = None

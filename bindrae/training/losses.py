@@ -14,13 +14,13 @@ from bindrae.chem import residues as aa
 from bindrae.chem.topology import CLASH_SEPARATION, CLASH_TOLERANCE, residue_separation, separation_through_bond
 from bindrae.config import TrainingSettings
 from bindrae.data.dataset import IPABatch
+from bindrae.geometry.fape import fape_loss
 from bindrae.geometry.kinematics import angles_to_circle
-from bindrae.geometry.rigid import Frames, build_frames_from_3_points
+from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.heads import CHI1, TorsionPrediction
 from bindrae.model.neighbours import gather_rows, nearest
 from bindrae.model.stage1 import Stage1Output
 
-_FRAME_CHUNK = 128
 _PAIR_NEIGHBOURS = 16
 _RESIDUE_CHUNK = 256
 _SG = aa.ATOM14_NAMES[aa.TYPE_OF_NAME["CYS"]].index("SG")
@@ -72,63 +72,6 @@ def rename_ambiguous(pred: Tensor, true: Tensor, mask: Tensor, aatype: Tensor) -
         other_error = (((pred - other) ** 2).sum(-1) * other_mask).sum(-1)
         better = other_error < error
     return torch.where(better[..., None, None], other, true), torch.where(better[..., None], other_mask, mask)
-
-
-def fape_loss(
-    pred_frames: Frames,
-    true_frames: Frames,
-    pred_atoms: Tensor,
-    true_atoms: Tensor,
-    frame_mask: Tensor,
-    atom_mask: Tensor,
-    atom_weight: Tensor | None = None,
-    clamp: float = 10.0,
-) -> Tensor:
-    """Frame-aligned point error (Jumper et al. 2021, SI algorithm 28), in A.
-
-    Every atom of the prediction in every predicted frame against the same atom of the truth in the true frame. Frames
-    are taken in chunks that are computed again in the backward pass, so memory grows linearly.
-
-    Parameters
-    ----------
-    pred_frames, true_frames : (R [B, N, 3, 3], t [B, N, 3])
-    pred_atoms, true_atoms : Tensor
-        [B, A, 3] (A).
-    frame_mask : Tensor
-        [B, N] bool.
-    atom_mask : Tensor
-        [B, A] bool.
-    atom_weight : Tensor, optional
-        [B, A] weights; 1 by default.
-    clamp : float
-        Largest error of a pair (A).
-
-    Returns
-    -------
-    Tensor
-        Scalar: weighted mean over atoms and frames of each complex, then over complexes.
-    """
-    weight = atom_mask.to(pred_atoms.dtype) * (1.0 if atom_weight is None else atom_weight)
-
-    def chunk(R: Tensor, t: Tensor, true_R: Tensor, true_t: Tensor, keep: Tensor, atoms: Tensor) -> Tensor:
-        local = _in_frames(atoms, R, t) - _in_frames(true_atoms, true_R, true_t)
-        error = torch.sqrt((local**2).sum(-1) + 1e-6).clamp(max=clamp)  # [B, A, n]
-        return ((error * weight.unsqueeze(-1)).sum(1) * keep).sum(1)
-
-    total = pred_atoms.new_zeros(pred_atoms.shape[0])
-    for start in range(0, frame_mask.shape[1], _FRAME_CHUNK):
-        rows = slice(start, start + _FRAME_CHUNK)
-        parts = [x[:, rows] for x in (*pred_frames, *true_frames)]
-        total = total + checkpoint(chunk, *parts, frame_mask[:, rows], pred_atoms, use_reentrant=False)
-    count = weight.sum(1) * frame_mask.sum(1)
-    return (total / count.clamp_min(1e-6)).mean()
-
-
-def _in_frames(atoms: Tensor, R: Tensor, t: Tensor) -> Tensor:
-    """[B, A, n, 3] coordinates of every atom in every frame, by one matrix product."""
-    axes = R.permute(0, 2, 1, 3).flatten(2)  # [B, 3, n * 3]
-    turned = (atoms @ axes).unflatten(-1, (-1, 3))
-    return turned - (t.unsqueeze(-2) @ R).squeeze(-2).unsqueeze(1)
 
 
 def chi_trains(batch: IPABatch, max_bfactor: float | None) -> Tensor:
@@ -218,7 +161,10 @@ def _chunks(index: Tensor) -> list[slice]:
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    return torch.sqrt(((a.unsqueeze(-2) - b.unsqueeze(-3)) ** 2).sum(-1) + 1e-6)
+    """Distances between two sets of atoms: [..., P, 3] and [..., Q, 3] to [..., P, Q]; no gradient where they are 0."""
+    shape = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = (x.expand(*shape, *x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (a, b))
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").unflatten(0, shape)
 
 
 def distance_loss(
@@ -286,27 +232,38 @@ def clash_penalty(
     """
     radius = _table("radius", atoms.device)[aatype]
     number = torch.arange(atoms.shape[1], device=atoms.device)
-
-    def chunk(rows: slice, atoms: Tensor) -> Tensor:
+    total = atoms.new_zeros(())
+    for rows in _chunks(index):
         near = index[:, rows]
-        own = atoms[:, rows]
-        overlap = radius[:, rows, None, :, None] + gather_rows(radius, near).unsqueeze(-2) - tolerance
-        overlap = overlap - _distances(own.unsqueeze(2), gather_rows(atoms, near))
-        free = _may_clash(aatype, linked, number[rows], near, rows)
-        pair = (
-            mask[:, rows, None, :, None] & gather_rows(mask, near).unsqueeze(-2) & valid[:, rows, :, None, None] & free
-        )
+        # Few pairs overlap: find them without gradients, then differentiate those alone.
+        with torch.no_grad():
+            touching = radius[:, rows, None, :, None] + gather_rows(radius, near).unsqueeze(-2) - tolerance
+            touching = _distances(atoms[:, rows].unsqueeze(2), gather_rows(atoms, near)) < touching
+            touching &= mask[:, rows, None, :, None] & gather_rows(mask, near).unsqueeze(-2)
+            touching &= valid[:, rows, :, None, None] & _may_clash(aatype, linked, number[rows], near, rows)
+            batch, row, place, slot, other_slot = torch.nonzero(touching, as_tuple=True)
+            other = near[batch, row, place]
+            row = row + rows.start
         # Each pair is met from both sides.
-        total = 0.5 * (torch.relu(overlap) ** 2 * pair).sum()
+        overlap = radius[batch, row, slot] + radius[batch, other, other_slot] - tolerance
+        total = total + 0.5 * _squared_overlap(overlap, atoms[batch, row, slot], atoms[batch, other, other_slot])
         if ligand_xyz.shape[1]:
-            overlap = radius[:, rows].unsqueeze(-1) + ligand_radius[:, None, None, :] - tolerance
-            overlap = overlap - _distances(own, ligand_xyz.unsqueeze(1))
-            pair = mask[:, rows].unsqueeze(-1) & (ligand_mask & (ligand_radius > 0))[:, None, None, :]
-            total = total + (torch.relu(overlap) ** 2 * pair).sum()
-        return total
+            with torch.no_grad():
+                touching = radius[:, rows].unsqueeze(-1) + ligand_radius[:, None, None, :] - tolerance
+                gap = _distances(atoms[:, rows].flatten(1, 2), ligand_xyz).unflatten(1, (-1, aa.N_SLOTS))
+                touching = gap < touching
+                touching &= mask[:, rows].unsqueeze(-1) & (ligand_mask & (ligand_radius > 0))[:, None, None, :]
+                batch, row, slot, atom = torch.nonzero(touching, as_tuple=True)
+                row = row + rows.start
+            overlap = radius[batch, row, slot] + ligand_radius[batch, atom] - tolerance
+            total = total + _squared_overlap(overlap, atoms[batch, row, slot], ligand_xyz[batch, atom])
+    return total / mask.sum().clamp_min(1)
 
-    parts = [checkpoint(chunk, rows, atoms, use_reentrant=False) for rows in _chunks(index)]
-    return torch.stack(parts).sum() / mask.sum().clamp_min(1)
+
+def _squared_overlap(reach: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Sum of (reach - distance)^2 over pairs: [P], [P, 3], [P, 3]."""
+    distance = torch.sqrt(((a - b) ** 2).sum(-1) + 1e-6)
+    return (torch.relu(reach - distance) ** 2).sum()
 
 
 def _may_clash(aatype: Tensor, linked: Tensor, number: Tensor, near: Tensor, rows: slice) -> Tensor:

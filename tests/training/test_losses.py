@@ -12,6 +12,7 @@ from bindrae.chem import residues as aa
 from bindrae.config import TrainingSettings
 from bindrae.data.dataset import IPABatch
 from bindrae.evaluation.metrics import find_clashes
+from bindrae.geometry import fape
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.heads import TorsionPrediction, bin_centres
@@ -76,7 +77,7 @@ def test_fape_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = random_batch(20)
     values, gradients = [], []
     for chunk in (3, 1000):
-        monkeypatch.setattr(losses, "_FRAME_CHUNK", chunk)
+        monkeypatch.setattr(fape, "_FRAME_CHUNK", chunk)
         pred = perturbed(batch).requires_grad_()
         loss = losses.fape_loss(
             frames_of(pred), frames_of(batch.atom14), pred.flatten(1, 2), batch.atom14.flatten(1, 2), batch.node_mask,
@@ -93,12 +94,12 @@ def test_fape_sees_a_mirror_image_and_ignores_rigid_motion() -> None:
     batch = random_batch(15)
     true, mask = batch.atom14, batch.atom14_mask.flatten(1)
 
-    def fape(pred: torch.Tensor) -> float:
+    def error(pred: torch.Tensor) -> float:
         args = (pred.flatten(1, 2), true.flatten(1, 2), batch.node_mask, mask)
         return float(losses.fape_loss(frames_of(pred), frames_of(true), *args))
 
-    assert fape(true @ random_rotation(1).T + 20.0) < 5e-3
-    assert fape(true * torch.tensor([1.0, 1.0, -1.0])) > 1.0
+    assert error(true @ random_rotation(1).T + 20.0) < 5e-3
+    assert error(true * torch.tensor([1.0, 1.0, -1.0])) > 1.0
 
 
 def test_distance_loss_equals_a_double_loop() -> None:
