@@ -9,8 +9,10 @@ BIN := .venv/bin
 EXTRAS_demo := demo
 EXTRAS_test := demo,test
 EXTRAS_lint := demo,test,dev
+# An independent implementation of rigid motions for the tests, without the heavy packages it asks for.
+ORACLES_test := openfold3==0.5.0
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint gpu-check clean
 
 # The commands of .venv come first for the jobs too, whatever else is on the PATH.
 demo: .venv/.installed-demo
@@ -29,9 +31,14 @@ lint: .venv/.installed-lint
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
 
+# For whoever has a GPU: prints a table to paste.
+gpu-check: .venv/.installed-demo
+	$(BIN)/python -m bindrae.model.gpu_check
+
 # Installs only when the stamp is older than what it depends on. An editable install follows the sources by itself.
 .venv/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS_$*)]'
+	$(if $(ORACLES_$*),$(BIN)/python -m pip install --quiet --no-deps $(ORACLES_$*))
 	@touch $@
 
 $(BIN)/python:

@@ -198,6 +198,9 @@ class ModelSettings(Settings):
     ligand_neighbours: Annotated[int, Field(ge=0)] = Field(
         12, description="Nearest tokens a residue reads in its own frame besides the cross-attention; 0 leaves it out."
     )
+    recycles: Annotated[int, Field(ge=0, le=3)] = Field(
+        0, description="Further passes, each given the side chains of the one before; training draws from 0 to this."
+    )
     d_plm: Annotated[int, Field(ge=0)] = Field(
         0, description="Width of the language-model embedding; follows embed.plm, leave it out."
     )

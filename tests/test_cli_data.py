@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from complexes import write_complex
 from typer.testing import CliRunner
 
 import bindrae
@@ -19,6 +18,7 @@ from bindrae.data.layout import DataLayout
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import read_json, read_table, rejected_path, sidecar_path, write_json
 from bindrae.errors import BindraeError
+from complexes import write_complex
 
 STAGES = ("clean", "pocket", "torsions", "tokens")
 LAYOUT = '{"layout": "casf2016", "n_batches": 2}'

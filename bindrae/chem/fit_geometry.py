@@ -1,7 +1,7 @@
 """Measure ideal geometry from cleaned structures: ``python -m bindrae.chem.fit_geometry CLEAN.parquet ... OUTPUT.csv``.
 
 Made ``ideal_geometry.csv``. Each side-chain atom has a bond length, a bond angle and a torsion (or the offset of its
-torsion from the chi that turns it); the table holds the medians over all residues with low B-factors, with the spread
+torsion from the chi that turns it); the table holds trimmed means over all residues with low B-factors, with the spread
 (median absolute deviation times 1.4826) and the count beside them.
 """
 
@@ -24,6 +24,11 @@ _MAX_BFACTOR = 40.0
 _BACKBONE = (("CA", "N", "", ""), ("C", "CA", "N", ""), ("O", "C", "CA", "N"))
 
 
+def _middle(values: np.ndarray) -> float:
+    """Mean of the values within four spreads of the median: the centre that makes squared errors smallest."""
+    return float(values[np.abs(values - np.median(values)) <= 4 * _spread(values)].mean())
+
+
 def _spread(values: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(values - np.median(values))))
 
@@ -35,15 +40,15 @@ def _angle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def _circular(values: np.ndarray) -> tuple[float, float]:
-    """Median and spread of angles, taken about their mean direction."""
+    """Trimmed mean and spread of angles, taken about their mean direction."""
     centre = np.angle(np.exp(1j * values).mean())
     rest = np.angle(np.exp(1j * (values - centre)))
-    middle = centre + np.median(rest)
+    middle = centre + _middle(rest)
     return float(np.angle(np.exp(1j * middle))), _spread(rest)
 
 
 def measure(paths: list[Path]) -> pd.DataFrame:
-    """Median internal coordinates by residue type.
+    """Mean internal coordinates by residue type.
 
     Parameters
     ----------
@@ -84,10 +89,10 @@ def measure(paths: list[Path]) -> pd.DataFrame:
             }
             entry["source"] = source
             length = np.linalg.norm(atom[target] - atom[bonded], axis=-1)
-            entry |= {"bond_angstrom": np.median(length), "bond_spread": _spread(length)}
+            entry |= {"bond_angstrom": _middle(length), "bond_spread": _spread(length)}
             if angle:
                 bend = np.degrees(_angle(atom[target], atom[bonded], atom[angle]))
-                entry |= {"angle_deg": np.median(bend), "angle_spread": _spread(bend)}
+                entry |= {"angle_deg": _middle(bend), "angle_spread": _spread(bend)}
             if torsion and source != "psi":
                 turn = dihedral(atom[torsion], atom[angle], atom[bonded], atom[target])[0].astype(np.float64)
                 if source.startswith("chi"):
@@ -108,9 +113,9 @@ def _peptide_rows(xyz: np.ndarray) -> list[dict[str, object]]:
     at_c, at_n = np.degrees(_angle(CA, C, N2)), np.degrees(_angle(C, N2, CA2))
     common = {"residue": "-", "torsion_atom": "", "source": "peptide", "count": len(xyz)}
     return [
-        {**common, "atom": "N+", "bonded": "C", "angle_atom": "CA", "bond_angstrom": np.median(length),
-         "bond_spread": _spread(length), "angle_deg": np.median(at_c), "angle_spread": _spread(at_c)},
-        {**common, "atom": "CA+", "bonded": "N+", "angle_atom": "C", "angle_deg": np.median(at_n),
+        {**common, "atom": "N+", "bonded": "C", "angle_atom": "CA", "bond_angstrom": _middle(length),
+         "bond_spread": _spread(length), "angle_deg": _middle(at_c), "angle_spread": _spread(at_c)},
+        {**common, "atom": "CA+", "bonded": "N+", "angle_atom": "C", "angle_deg": _middle(at_n),
          "angle_spread": _spread(at_n)},
     ]  # fmt: skip
 

@@ -100,7 +100,7 @@ class TokenEdges(nn.Module):
         self.project = nn.Linear(_N_POINTS * num_rbf + 3 + n_types, width)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, backbone: Backbone, points: Tensor, types: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, backbone: Backbone, points: Tensor, types: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Edges of every residue.
 
         Parameters
@@ -113,6 +113,8 @@ class TokenEdges(nn.Module):
         -------
         edge : Tensor
             [B, N, K, width], K at most M.
+        index : Tensor
+            [B, N, K].
         weight : Tensor
             [B, N, K], see `nearest`.
         """
@@ -126,7 +128,7 @@ class TokenEdges(nn.Module):
             features = torch.cat(
                 [self.rbf(distance).flatten(-2), (local * _NM).clamp(-3, 3), gather_rows(types, index)], dim=-1
             )
-        return self.norm(self.project(features)), weight
+        return self.norm(self.project(features)), index, weight
 
 
 class Messages(nn.Module):

@@ -23,7 +23,8 @@ from bindrae.model.features import Backbone, backbone_features, centre_batch
 from bindrae.model.heads import CHI1, MultimodalHead, TorsionHead, TorsionPrediction
 from bindrae.model.ligand_condition import create_ligand_conditioner
 from bindrae.model.local import ResidueEdges, TokenEdges
-from bindrae.model.trunk import TrunkLayer
+from bindrae.model.recycle import Rebuilt, Recycler, summarise_sidechains
+from bindrae.model.trunk import Edges, TrunkLayer
 
 FORMAT = "bindrae-stage1-1"
 
@@ -97,6 +98,7 @@ class Stage1(nn.Module):
             for _ in range(n_conditioners)
         )
         self.head = MultimodalHead(c_s, settings.chi_bins) if settings.chi_head == "bins" else TorsionHead(c_s)
+        self.recycler = Recycler(c_s, settings.local_hidden, settings.num_rbf) if settings.recycles else None
         # Steps trained so far: lambda of the conditioners must be at prediction what it was in training.
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
@@ -118,7 +120,32 @@ class Stage1(nn.Module):
         N, CA, C, tokens, origin = centre_batch(batch)
         with torch.autocast(N.device.type, enabled=False):
             backbone = backbone_features(N, CA, C, batch.linked, batch.aatype)
-        s, z, residue_edges, token_edges = self._embed(batch, backbone, tokens)
+        passes = self.settings.recycles
+        if self.training and passes:
+            # Every depth of recycling must have been seen in training, also none.
+            passes = int(torch.randint(passes + 1, ()))
+        rebuilt = None
+        for _ in range(passes):
+            with torch.no_grad():
+                rebuilt = self._rebuilt(self._pass(batch, backbone, tokens, rebuilt, None), backbone, batch.aatype)
+        true_chi = angles_to_circle(batch.torsion_angles[..., CHI1:]) if teacher_forcing else None
+        out = self._pass(batch, backbone, tokens, rebuilt, true_chi)
+        R, t = out.frames
+        return Stage1Output(
+            out.torsions,
+            (R, t + origin),
+            out.atom14 + origin.unsqueeze(2),
+            out.atom14_mask & batch.node_mask.unsqueeze(-1),
+        )
+
+    def _rebuilt(self, out: Stage1Output, backbone: Backbone, aatype: Tensor) -> Rebuilt:
+        return summarise_sidechains(out.atom14, out.frames, backbone.frames, out.torsions.circle, aatype)
+
+    def _pass(
+        self, batch: IPABatch, backbone: Backbone, tokens: Tensor, rebuilt: Rebuilt | None, true_chi: Tensor | None
+    ) -> Stage1Output:
+        """One pass through the network, in centred coordinates."""
+        s, z, residue_edges, token_edges = self._embed(batch, backbone, tokens, rebuilt)
         frames = backbone.frames
         step = int(self.step)
 
@@ -132,16 +159,14 @@ class Stage1(nn.Module):
             s, frames = layer(s, frames, z, batch.node_mask, residue_edges, token_edges)
             s = condition(s, number)
         s = s + self.residue_type(batch.aatype)
-        true_chi = angles_to_circle(batch.torsion_angles[..., CHI1:]) if teacher_forcing else None
         torsions = self.head(s, backbone.torsions, batch.aatype, true_chi)
-        with torch.autocast(N.device.type, enabled=False):
+        with torch.autocast(s.device.type, enabled=False):
             atoms, mask = torsions_to_atoms(frames, torsions.circle, batch.aatype)
-        atoms = atoms + origin.unsqueeze(2)
-        return Stage1Output(torsions, (frames[0], frames[1] + origin), atoms, mask & batch.node_mask.unsqueeze(-1))
+        return Stage1Output(torsions, frames, atoms, mask)
 
     def _embed(
-        self, batch: IPABatch, backbone: Backbone, tokens: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor] | None, tuple[Tensor, Tensor] | None]:
+        self, batch: IPABatch, backbone: Backbone, tokens: Tensor, rebuilt: Rebuilt | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], Edges | None, Edges | None]:
         known = torch.cat([backbone.torsions.flatten(-2), backbone.defined.to(backbone.torsions.dtype)], dim=-1)
         s = self.residue_type(batch.aatype) + self.backbone_torsions(known)
         if self.adapter is not None:
@@ -152,14 +177,20 @@ class Stage1(nn.Module):
             s = s + self.adapter(batch.esm)
         ca, cb = backbone.points[:, :, 1], backbone.points[:, :, 4]
         z_f1, z_f2, _ = self.edges(s, ca, cb, batch.node_mask, batch.residue_index)
-        residue_edges = (
-            self.residue_edges(backbone, batch.residue_index, batch.chain_index, batch.node_mask)
-            if self.residue_edges is not None
-            else None
-        )
-        token_edges = None
+        residue_edges: Edges | None = None
+        token_edges: Edges | None = None
+        if self.residue_edges is not None:
+            residue_edges = self.residue_edges(backbone, batch.residue_index, batch.chain_index, batch.node_mask)
         if self.token_edges is not None and tokens.shape[1]:
             token_edges = self.token_edges(backbone, tokens, batch.lig_types, batch.lig_mask)
+        if self.recycler is not None and rebuilt is not None:
+            s = s + self.recycler.residues(rebuilt)
+            if residue_edges is not None:
+                edge, index, weight = residue_edges
+                residue_edges = (edge + self.recycler.residue_edges(rebuilt, backbone, index), index, weight)
+            if token_edges is not None:
+                edge, index, weight = token_edges
+                token_edges = (edge + self.recycler.token_edges(rebuilt, tokens, index), index, weight)
         return s, (z_f1, z_f2), residue_edges, token_edges
 
 

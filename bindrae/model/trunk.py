@@ -11,6 +11,7 @@ from bindrae.model.attention import InvariantPointAttention
 from bindrae.model.local import Messages, zero_linear
 
 _NM = 0.1
+Edges = tuple[Tensor, Tensor, Tensor]  # edge [B, N, K, width], index [B, N, K], weight [B, N, K]
 
 
 class FrameUpdate(nn.Module):
@@ -79,8 +80,8 @@ class TrunkLayer(nn.Module):
         frames: Frames,
         z: tuple[Tensor, Tensor],
         mask: Tensor,
-        residue_edges: tuple[Tensor, Tensor, Tensor] | None,
-        token_edges: tuple[Tensor, Tensor] | None,
+        residue_edges: Edges | None,
+        token_edges: Edges | None,
     ) -> tuple[Tensor, Frames]:
         """New residues and frames.
 
@@ -96,7 +97,7 @@ class TrunkLayer(nn.Module):
             [B, N] bool.
         residue_edges : (edge, index, weight) or None
             From `ResidueEdges`.
-        token_edges : (edge, weight) or None
+        token_edges : (edge, index, weight) or None
             From `TokenEdges`.
         """
         s = s + self.dropout(self.attention(self.norm(s), *z, (frames[0], frames[1] * _NM), mask))
@@ -104,6 +105,7 @@ class TrunkLayer(nn.Module):
             edge, index, weight = residue_edges
             s = self.local(s, edge, weight, index)
         if self.tokens is not None and token_edges is not None:
-            s = self.tokens(s, *token_edges)
+            edge, _, weight = token_edges
+            s = self.tokens(s, edge, weight)
         s = s + self.dropout(self.transition(s))
         return s, self.update(s, frames)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from complexes import embedded
 from rdkit import Chem
 
 from bindrae.chem.ligand import mol_from_block, read_ligand
 from bindrae.errors import RejectedComplex
+from complexes import embedded
 
 AROMATIC = "Oc1ccc(-c2ccncc2)cc1"
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from complexes import embedded, posed, random_rotation
 from rdkit import Chem
 from rdkit.Chem import rdPartialCharges
 
@@ -18,6 +17,7 @@ from bindrae.chem.probes import (
     detect_key_atoms,
     encode_atom_types,
 )
+from complexes import embedded, posed, random_rotation
 
 CA = np.array([(10.0, 0.0, 0.0), (0.0, 10.0, 0.0)])
 EVEN = np.ones(2)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from complexes import hetero, peptide, write_complex, write_pdb
 
 from bindrae.config import CleanSettings, PocketSettings, TokenSettings, TorsionSettings
 from bindrae.data import schema
@@ -26,6 +25,7 @@ from bindrae.data.stages import (
 )
 from bindrae.data.storage import read_json, read_table, sha256_file, sidecar_path, write_table
 from bindrae.errors import BindraeError, RejectedComplex
+from complexes import hetero, peptide, write_complex, write_pdb
 
 
 def entry(root: Path, identifier: str, *suffixes: str) -> dict[str, Any]:

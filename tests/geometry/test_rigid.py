@@ -117,3 +117,26 @@ def test_packed_rigids_round_trip_and_refuse_other_shapes() -> None:
     torch.testing.assert_close(back_t, t)
     with pytest.raises(ValueError, match="expected"):
         rigid.unpack_rigids(torch.zeros(2, 6))
+
+
+def test_openfolds_rigid_agrees() -> None:
+    """The `openfold3` wheel, installed without its dependencies, as an independent implementation."""
+    oracle = pytest.importorskip("openfold3.core.utils.rigid_utils", reason="the openfold3 wheel is not installed")
+    g = torch.Generator().manual_seed(4)
+    R = rigid.axis_angle_to_matrix(2 * torch.randn(40, 3, generator=g))
+    t = torch.randn(40, 3, generator=g) * 10
+    theirs = oracle.Rigid(oracle.Rotation(rot_mats=R), t)
+    back = oracle.Rigid.from_tensor_7(rigid.pack_rigids(R, t))
+    torch.testing.assert_close(back.get_rots().get_rot_mats(), R, atol=1e-5, rtol=0)
+    torch.testing.assert_close(back.get_trans(), t)
+    for ours, expected in zip(rigid.unpack_rigids(theirs.to_tensor_7()), (R, t), strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+    for ours, expected in zip(rigid.unpack_rigids(theirs.to_tensor_4x4()), (R, t), strict=True):
+        torch.testing.assert_close(ours, expected)
+    points = torch.randn(40, 3, generator=g)
+    torch.testing.assert_close(rigid.apply((R, t), points), theirs.apply(points), atol=1e-4, rtol=0)
+    torch.testing.assert_close(rigid.invert_apply((R, t), points), theirs.invert_apply(points), atol=1e-4, rtol=0)
+    both = theirs.compose(theirs)
+    ours_R, ours_t = rigid.compose((R, t), (R, t))
+    torch.testing.assert_close(ours_R, both.get_rots().get_rot_mats(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours_t, both.get_trans(), atol=1e-4, rtol=0)

@@ -18,7 +18,7 @@ TINY = {"c_s": 32, "c_z": 16, "c_hidden": 8, "heads": 4, "depth": 2, "qk_points"
         "ligand_heads": 4, "local_neighbours": 8, "local_hidden": 32, "ligand_neighbours": 5, "edge_neighbours": 6,
         "dropout": 0.0, "ligand_warmup_steps": 0}  # fmt: skip
 BASELINE_LIKE = {"local_neighbours": 0, "ligand_neighbours": 0, "ligand_shared": True, "chi_head": "sincos"}
-VARIANTS = [{}, BASELINE_LIKE, {"attention": "reference"}]
+VARIANTS = [{}, BASELINE_LIKE, {"attention": "reference"}, {"recycles": 2}]
 
 
 def build(**changes: object) -> Stage1:
@@ -152,6 +152,20 @@ def test_files_that_are_no_model_are_refused(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "other")
     with pytest.raises(BindraeError, match="not a BINDRAE Stage-1 model"):
         load_model(tmp_path / "other")
+
+
+def test_recycling_sees_the_side_chains_of_the_pass_before() -> None:
+    batch = random_batch(30, 18)
+    once, twice = build(recycles=1), build(recycles=2)
+    twice.load_state_dict(once.state_dict())
+    outputs = [continuous(run(model, batch)) for model in (once, twice)]
+    assert not torch.allclose(outputs[0], outputs[1], atol=1e-3)
+    # Its branches begin at 0: an untrained recycler leaves the first pass as it is.
+    torch.manual_seed(0)
+    fresh = Stage1(ModelSettings(**TINY, recycles=3)).eval()
+    bare = Stage1(ModelSettings(**TINY)).eval()
+    bare.load_state_dict(fresh.state_dict(), strict=False)
+    torch.testing.assert_close(run(fresh, batch).atom14, run(bare, batch).atom14)
 
 
 def test_language_model_embeddings_are_used_and_their_width_checked() -> None:

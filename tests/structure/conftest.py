@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from complexes import Atom, write_pdb
 
 from bindrae.config import CleanSettings
 from bindrae.structure.protein import ContextAtoms, ResidueTable, build_residue_table, read_atoms
+from complexes import Atom, write_pdb
 
 Cleaned = tuple[ResidueTable, ContextAtoms, dict[str, int]]
 

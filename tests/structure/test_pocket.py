@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from complexes import peptide, random_rotation
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -15,6 +14,7 @@ from bindrae.chem import residues as aa
 from bindrae.config import PocketSettings
 from bindrae.structure.pocket import pocket_of, pocket_weights, virtual_cb
 from bindrae.structure.protein import nearest_ligand_distance
+from complexes import peptide, random_rotation
 
 
 def random_complex(seed: int, n: int = 60, m: int = 9) -> tuple[np.ndarray, ...]:

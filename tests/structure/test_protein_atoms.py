@@ -11,12 +11,12 @@ from typing import Any
 import gemmi
 import numpy as np
 import pytest
-from complexes import Atom, hetero, pdb_text, peptide, rename, write_pdb
 
 from bindrae.chem import residues as aa
 from bindrae.config import CleanSettings
 from bindrae.errors import RejectedComplex
 from bindrae.structure.protein import build_residue_table, read_atoms
+from complexes import Atom, hetero, pdb_text, peptide, rename, write_pdb
 
 Clean = Callable[..., Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from complexes import hetero, peptide, rename
 
 from bindrae.chem import residues as aa
+from complexes import hetero, peptide, rename
 
 Clean = Callable[..., Any]
 

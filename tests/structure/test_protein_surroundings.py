@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from complexes import Atom, hetero, peptide, rename
 
 from bindrae.errors import RejectedComplex
+from complexes import Atom, hetero, peptide, rename
 
 Clean = Callable[..., Any]
 LIGAND = np.array([(0.0, 4.0, 0.0), (1.4, 4.0, 0.0), (2.1, 5.2, 0.0), (3.5, 5.2, 0.0)])

@@ -9,7 +9,6 @@ from typing import Any
 import gemmi
 import numpy as np
 import pytest
-from complexes import OMEGA, PHI, PSI, peptide, place, random_rotation, write_pdb
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -18,6 +17,7 @@ from bindrae.chem import residues as aa
 from bindrae.config import CleanSettings
 from bindrae.structure.protein import ResidueTable, build_residue_table, read_atoms
 from bindrae.structure.torsions import CHI1, dihedral, residue_torsions
+from complexes import OMEGA, PHI, PSI, peptide, place, random_rotation, write_pdb
 
 POINTS = arrays(np.float64, (4, 3), elements=st.floats(-20, 20, width=32))
 FOLDED = "ACDEFGHIKLMNPQRSTVWY"
