@@ -80,6 +80,28 @@ def test_padding_is_invisible(changes: dict) -> None:
     torch.testing.assert_close(together.frames[1][0, :18], alone.frames[1][0], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_residues_cropped_away_and_residues_masked_are_the_same(changes: dict) -> None:
+    model, sample = build(**changes), random_sample(40, 3)
+    rows = torch.cat([torch.arange(12), torch.arange(22, 40)])
+    sample["linked"][[11, 21]] = False
+    cut = {k: v[rows] if len(v) == 40 else v for k, v in sample.items()}
+    masked = collate_ipa_batch([("whole", sample)])
+    masked.node_mask[0, 12:22] = False
+    cropped = run(model, collate_ipa_batch([("cut", cut)]))
+    whole = run(model, masked)
+    torch.testing.assert_close(continuous(cropped)[0], continuous(whole)[0, rows], atol=1e-4, rtol=0)
+    torch.testing.assert_close(cropped.frames[1][0], whole.frames[1][0, rows], atol=1e-4, rtol=0)
+
+
+def test_batch_order_does_not_matter() -> None:
+    model = build()
+    samples = [(str(i), random_sample(n, i, 5)) for i, n in enumerate((12, 30, 21))]
+    forth = run(model, collate_ipa_batch(samples))
+    back = run(model, collate_ipa_batch(samples[::-1]))
+    torch.testing.assert_close(continuous(forth), continuous(back).flip(0), atol=1e-5, rtol=0)
+
+
 def test_side_chains_are_never_read() -> None:
     model, batch = build(), random_batch(30)
     expected = run(model, batch)
