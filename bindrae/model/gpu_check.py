@@ -15,6 +15,7 @@ import torch
 
 from bindrae.config import ModelSettings, TrainingSettings
 from bindrae.data.dataset import IPABatch, collate_ipa_batch
+from bindrae.model.attention import InvariantPointAttention
 from bindrae.model.memory import synthetic_complex
 from bindrae.model.stage1 import Stage1, count_parameters
 from bindrae.training.losses import stage1_loss
@@ -34,8 +35,9 @@ def _step(settings: ModelSettings, batch: IPABatch) -> tuple[float, float, float
     """Loss, seconds, peak memory (MB) and gradient of the first attention layer's queries."""
     torch.manual_seed(0)
     model = Stage1(settings).to(batch.N.device)
-    for layer in model.layers:
-        torch.nn.init.normal_(layer.attention.linear_out.weight, std=0.02)
+    layers = [module for module in model.modules() if isinstance(module, InvariantPointAttention)]
+    for layer in layers:
+        torch.nn.init.normal_(layer.linear_out.weight, std=0.02)
     seconds = 0.0
     for _ in range(2):  # the first step pays for compilation and allocation
         model.zero_grad()
@@ -48,7 +50,8 @@ def _step(settings: ModelSettings, batch: IPABatch) -> tuple[float, float, float
         loss.backward()
         torch.cuda.synchronize()
         seconds = time.perf_counter() - start
-    gradient = model.layers[0].attention.linear_q.weight.grad
+    gradient = layers[0].linear_q.weight.grad
+    assert gradient is not None
     return float(loss), seconds, torch.cuda.max_memory_allocated() / 1e6, gradient
 
 
