@@ -153,11 +153,20 @@ def shards(data: Data, batch: Batch, settings: SettingsText = None) -> None:
 
 
 @app.command()
-def quality(data: Data, settings: SettingsText = None) -> None:
+def quality(
+    data: Data,
+    settings: SettingsText = None,
+    write_pocket_pdb: Annotated[
+        bool, typer.Option("--write-pocket-pdb", help="Also write each pocket as a PDB file under data/pockets/.")
+    ] = False,
+) -> None:
     """Report what went in, what was rejected, and how the data look."""
     from bindrae.data.quality import run_quality
 
-    run_quality(_layout(data), config.load_settings(config.QualitySettings, settings))
+    loaded = config.load_settings(config.QualitySettings, settings)
+    if write_pocket_pdb:
+        loaded = loaded.model_copy(update={"write_pocket_pdb": True})
+    run_quality(_layout(data), loaded)
 
 
 @app.command()

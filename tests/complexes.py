@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +12,14 @@ from numpy.typing import ArrayLike
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
+import bindrae.chem
 from bindrae.chem import residues as aa
 
 PHI, PSI, OMEGA = -120.0, 130.0, 180.0
 """Backbone torsions (degrees) of every `peptide`."""
-_CIS = {"CE3", "CH2", "CZ", "NH1"}  # atoms whose torsion is 0 where they are rigid with their parents' group
+_PUCKER = {"chi1": 28.0, "chi2": -37.0}  # of proline, whose ring these close
+with (Path(bindrae.chem.__file__).parent / "ideal_geometry.csv").open() as _stream:
+    IDEAL = {(row["residue"], row["atom"]): row for row in csv.DictReader(_stream)}
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def place(a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: flo
 
 
 def peptide(sequence: str, chain: str = "A", start: int = 1, origin: Sequence[float] = (0.0, 0.0, 0.0)) -> list[Atom]:
-    """An extended peptide with all heavy atoms and ideal backbone; bond lengths of side chains are rough."""
+    """An extended peptide with all heavy atoms, ideal bonds and one rotamer a type."""
     atoms: list[Atom] = []
     N, CA = (np.add(origin, (along, 0.0, 0.0)) for along in (0.0, 1.458))
     C = place(np.add(CA, (0.0, 1.0, 0.0)), N, CA, 1.525, 111.0, 40.0)
@@ -54,18 +58,14 @@ def peptide(sequence: str, chain: str = "A", start: int = 1, origin: Sequence[fl
         kind = aa.TYPE_OF_LETTER[letter]
         following = place(N, CA, C, 1.329, 116.6, PSI)
         xyz = {"N": N, "CA": CA, "C": C, "O": place(N, CA, C, 1.231, 120.4, PSI + 180.0)}
-        turned: set[str] = set()
         for step in aa.BUILD_STEPS[aa.RESIDUE_NAMES[kind]]:
-            if step.source == "bb":
-                length, angle, torsion = 1.53, 110.4, -122.6
-            elif step.source == "fix":
-                length, angle, torsion = 1.38, 118.0, 0.0 if step.atom in _CIS else 180.0
-            else:
-                first = -65.0 if step.source == "chi1" else 170.0
-                length, angle, torsion = 1.50, 114.0, first + (125.0 if step.source in turned else 0.0)
-                turned.add(step.source)
+            row = IDEAL[aa.RESIDUE_NAMES[kind], step.atom]
+            turn = 0.0
+            if step.source.startswith("chi"):
+                turn = _PUCKER[step.source] if letter == "P" else -65.0 if step.source == "chi1" else 170.0
+            length, angle, torsion = (float(row[key]) for key in ("bond_angstrom", "angle_deg", "torsion_deg"))
             a, b, c = xyz[step.torsion], xyz[step.angle], xyz[step.bonded]
-            xyz[step.atom] = place(a, b, c, length, angle, torsion)
+            xyz[step.atom] = place(a, b, c, length, angle, torsion + turn)
         for name, point in xyz.items():
             rounded = tuple(float(v) for v in np.round(point, 3))
             atoms.append(Atom(name, aa.RESIDUE_NAMES[kind], chain, start + i, rounded, name[0]))

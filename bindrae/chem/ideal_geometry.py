@@ -2,7 +2,8 @@
 
 The numbers come from ``ideal_geometry.csv``: trimmed means over the residues with B < 40 A^2 of 3,044 public
 protein-ligand structures of the PDB, made by ``python -m bindrae.chem.fit_geometry``. Groups are those of AlphaFold
-(Jumper et al. 2021, SI 1.8.4): 0 the backbone frame (origin CA, x to C, N in the xy plane), 1 psi (carries O), 2-5 chi1-chi4.
+(Jumper et al. 2021, SI 1.8.4): 0 the backbone frame (origin CA, x to C, N in the xy plane), 1 psi (carries O), 2-5
+chi1-chi4.
 """
 
 from __future__ import annotations

@@ -1,219 +1,116 @@
-"""Reading shards: single complexes, crops of them, and padded batches."""
+"""Reading shards: the complexes of one side, the batches of an epoch, and the loader that pads them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bindrae.chem import residues as aa
+from bindrae.data.batch import IPABatch, Sample, atom_radii, collate_ipa_batch, crop_sample
 from bindrae.data.layout import DataLayout
-from bindrae.data.shards import AXES, RESIDUE_TENSORS, shard_tensors_path
+from bindrae.data.shards import AXES, shard_tensors_path
 from bindrae.data.storage import read_table
 from bindrae.errors import BindraeError
 
-_RADII_BY_NUMBER = {
-    1: "H", 5: "B", 6: "C", 7: "N", 8: "O", 9: "F", 14: "SI", 15: "P", 16: "S", 17: "CL", 33: "AS", 34: "SE", 35: "BR",
-    53: "I",
-}  # fmt: skip
-Sample = dict[str, Tensor]
+__all__ = [
+    "IPABatch", "Sample", "SeededCrop", "ShardDataset", "atom_radii", "budget_batches", "collate_ipa_batch",
+    "create_ipa_dataloader", "crop_sample", "epoch_order",
+]  # fmt: skip
 
-
-def atom_radii(element: Tensor) -> Tensor:
-    """Bondi radius (A) of atomic numbers; 0 for metals, which take no part in clashes.
-
-    Parameters
-    ----------
-    element : Tensor
-        [...] integers.
-    """
-    table = torch.zeros(128)
-    for number, symbol in _RADII_BY_NUMBER.items():
-        table[number] = aa.BONDI_RADII[symbol]
-    return table[element.long().clamp(0, 127)]
-
-
-@dataclass
-class IPABatch:
-    """B complexes padded to N residues, M ligand tokens and L ligand atoms.
-
-    Everything the network may see is in the first block; the truth is for losses and metrics alone.
-    """
-
-    # input
-    esm: Tensor  # [B, N, D] language-model embedding, D = 0 without one
-    N: Tensor  # [B, N, 3] angstrom
-    Ca: Tensor  # [B, N, 3]
-    C: Tensor  # [B, N, 3]
-    aatype: Tensor  # [B, N] int64, 0-20
-    residue_index: Tensor  # [B, N] int64, row in the whole residue table
-    chain_index: Tensor  # [B, N] int64
-    linked: Tensor  # [B, N] bool, peptide bond to the next row
-    node_mask: Tensor  # [B, N] bool
-    lig_points: Tensor  # [B, M, 3] angstrom
-    lig_types: Tensor  # [B, M, 12]
-    lig_mask: Tensor  # [B, M] bool
-    # truth
-    torsion_angles: Tensor  # [B, N, 7] radians: phi psi omega chi1-4
-    torsion_mask: Tensor  # [B, N, 7] bool
-    w_res: Tensor  # [B, N] in [0, 1]
-    contact: Tensor  # [B, N] bool, the pocket of the metrics
-    atom14: Tensor  # [B, N, 14, 3] angstrom
-    atom14_mask: Tensor  # [B, N, 14] bool
-    bfactor: Tensor  # [B, N, 14]
-    ligand_xyz: Tensor  # [B, L, 3] heavy atoms of the ligand
-    ligand_radius: Tensor  # [B, L] angstrom, 0 for metals
-    ligand_mask: Tensor  # [B, L] bool
-    # names
-    pdb_ids: list[str]
-    n_residues: list[int]
-
-    def to(self, device: torch.device) -> IPABatch:
-        """The batch with its tensors on a device."""
-        moved: dict[str, Any] = {
-            f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
-        }
-        return replace(self, **moved)
+_WINDOW_BATCHES = 8
+Transform = Callable[[Sample, int], Sample]
 
 
 class ShardDataset(Dataset[tuple[str, Sample]]):
     """The complexes of one side of the split, in the order of their ids; tensors stay on disk until read (mmap).
+
+    Pickled to a worker process it carries the names of its files, not what is in them.
 
     Parameters
     ----------
     layout : DataLayout
     side : {"train", "val", "test"}
 
+    Attributes
+    ----------
+    ids : list of str
+    lengths : numpy.ndarray
+        [n] residues of each complex.
+    plm_width : int
+        Width of the language model's embedding, 0 without one.
+    files : list of Path
+
     Raises
     ------
     BindraeError
-        When the shards are missing or the side holds no complex.
+        When the shards are missing, the side holds no complex, or batches hold embeddings of different width.
     """
 
     def __init__(self, layout: DataLayout, side: str) -> None:
         self.side = side
-        places: list[tuple[str, int, int]] = []
-        self._shards: list[Sample] = []
-        self.facts: dict[str, dict[str, object]] = {}
-        self.files: list[Path] = []
-        for number in layout.batch_numbers():
-            path = layout.shard(side, number)
-            rows = read_table(path).to_pylist()
-            self.files += [path, shard_tensors_path(path)]
-            self._shards.append(torch.load(shard_tensors_path(path), mmap=True, weights_only=True))
-            places += [(row["id"], len(self._shards) - 1, i) for i, row in enumerate(rows)]
-            self.facts |= {row["id"]: row for row in rows}
-        if not places:
+        numbers = layout.batch_numbers()
+        tables = [read_table(layout.shard(side, number)) for number in numbers]
+        self.files = [
+            file for n in numbers for file in (layout.shard(side, n), shard_tensors_path(layout.shard(side, n)))
+        ]
+        if not any(table.num_rows for table in tables):
             raise BindraeError(
                 f"the {side} side of {layout.root} holds no complex",
                 "add complexes, or change split.fractions or split.seed",
             )
-        self._places = sorted(places)
-        self.ids = [identifier for identifier, _, _ in self._places]
+        facts = pa.concat_tables(tables)
+        order = pc.sort_indices(facts["id"])
+        self._facts = facts.take(order)
+        counts = [table.num_rows for table in tables]
+        # Shard and row of each complex, in the order of the ids.
+        self._shard_of = np.repeat(np.arange(len(counts)), counts)[order]
+        self._row_of = np.concatenate([np.arange(count) for count in counts])[order]
+        self.ids: list[str] = self._facts["id"].to_pylist()
+        self.lengths: np.ndarray = self._facts["n_residues"].to_numpy().astype(np.int64)
+        self._open()
+
+    def _open(self) -> None:
+        self._shards: list[Sample] = [torch.load(f, mmap=True, weights_only=True) for f in self.files[1::2]]
+        widths = {shard["plm"].shape[1]: file for shard, file in zip(self._shards, self.files[1::2], strict=True)}
+        if len(widths) > 1:
+            named = ", ".join(f"{width} in {file}" for width, file in sorted(widths.items()))
+            raise BindraeError(
+                f"shards hold embeddings of different width: {named}", "rerun embed and shards for all batches"
+            )
+        self.plm_width = next(iter(widths))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_shards"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+    @cached_property
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """The row of each complex in its shard's table, by id."""
+        return {row["id"]: row for row in self._facts.to_pylist()}
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[str, Sample]:
-        identifier, shard, row = self._places[index]
-        tensors = self._shards[shard]
+        tensors, row = self._shards[self._shard_of[index]], self._row_of[index]
         sample: Sample = {}
         for axis, columns in AXES.items():
             start, stop = tensors[f"{axis}_offsets"][row : row + 2].tolist()
-            sample |= {name: tensors[name][start:stop] for name in columns}
+            for name in columns:
+                sample[name] = tensors[name][start:stop]
             if axis == "residue":
                 sample["plm"] = tensors["plm"][start:stop]
                 sample["residue_index"] = torch.arange(stop - start)
-        return identifier, sample
-
-
-def crop_sample(sample: Sample, max_residues: int, generator: torch.Generator) -> Sample:
-    """A whole neighbourhood of at most `max_residues` residues, in their order.
-
-    The centre is a residue of the pocket or any residue, with even odds: pockets are what the model is for, the rest
-    is what it learns packing from.
-
-    Parameters
-    ----------
-    sample : dict of str to Tensor
-        One complex.
-    max_residues : int
-    generator : torch.Generator
-    """
-    n = len(sample["aatype"])
-    if n <= max_residues:
-        return sample
-    pool = torch.nonzero(sample["contact"]).squeeze(-1)
-    if not len(pool) or torch.rand((), generator=generator) < 0.5:
-        pool = torch.arange(n)
-    centre = pool[torch.randint(len(pool), (), generator=generator)]
-    ca = sample["atom14"][:, aa.SLOT_CA]
-    rows = torch.sort(torch.argsort(((ca - ca[centre]) ** 2).sum(-1), stable=True)[:max_residues]).values
-    cropped = {name: sample[name][rows] for name in (*RESIDUE_TENSORS, "plm", "residue_index")}
-    following = torch.cat([rows[1:], rows.new_tensor([-1])])
-    cropped["linked"] = cropped["linked"] & (following == rows + 1)
-    return sample | cropped
-
-
-def _pad(tensors: list[Tensor], dtype: torch.dtype | None = None) -> Tensor:
-    padded = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)
-    return padded if dtype is None else padded.to(dtype)
-
-
-def collate_ipa_batch(samples: list[tuple[str, Sample]]) -> IPABatch:
-    """Pad complexes to a batch.
-
-    Padded residues get three distinct atoms far from a line, so that every frame is a rotation; masks keep them out of
-    everything else.
-
-    Parameters
-    ----------
-    samples : list of (id, sample)
-    """
-    items = [sample for _, sample in samples]
-
-    def stack(name: str, dtype: torch.dtype | None = None) -> Tensor:
-        return _pad([item[name] for item in items], dtype)
-
-    n_residues = [len(item["aatype"]) for item in items]
-    node_mask = _pad([torch.ones(n, dtype=torch.bool) for n in n_residues])
-    atom14 = stack("atom14")
-    backbone = atom14[:, :, : aa.SLOT_O].clone()
-    backbone[~node_mask] = torch.tensor([[-0.5, 1.4, 0.0], [0.0, 0.0, 0.0], [1.5, 0.0, 0.0]])
-    aatype = stack("aatype", torch.int64)
-    aatype[~node_mask] = aa.UNKNOWN
-    return IPABatch(
-        esm=stack("plm", torch.float32),
-        N=backbone[:, :, 0],
-        Ca=backbone[:, :, 1],
-        C=backbone[:, :, 2],
-        aatype=aatype,
-        residue_index=stack("residue_index"),
-        chain_index=stack("chain_index", torch.int64),
-        linked=stack("linked"),
-        node_mask=node_mask,
-        lig_points=stack("lig_points"),
-        lig_types=stack("lig_types", torch.float32),
-        lig_mask=_pad([torch.ones(len(item["lig_points"]), dtype=torch.bool) for item in items]),
-        torsion_angles=stack("torsion_angles"),
-        torsion_mask=stack("torsion_mask"),
-        w_res=stack("w_res"),
-        contact=stack("contact"),
-        atom14=atom14,
-        atom14_mask=stack("atom14_mask"),
-        bfactor=stack("bfactor", torch.float32),
-        ligand_xyz=stack("ligand_xyz"),
-        ligand_radius=atom_radii(stack("ligand_element")),
-        ligand_mask=_pad([torch.ones(len(item["ligand_xyz"]), dtype=torch.bool) for item in items]),
-        pdb_ids=[identifier for identifier, _ in samples],
-        n_residues=n_residues,
-    )
+        return self.ids[index], sample
 
 
 def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -224,6 +121,7 @@ def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> 
     lengths : numpy.ndarray
         [n] residues of each complex after cropping.
     batch_size : int
+        Complexes a batch; the last of each window of eight batches may be smaller.
     seed, epoch : int
         The order depends on nothing else.
 
@@ -232,40 +130,116 @@ def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> 
     list of list of int
         Indices; every complex once.
     """
+    window = batch_size * _WINDOW_BATCHES
+    return _bucketed(lengths, window, lambda count, longest: count <= batch_size, seed, epoch)
+
+
+def budget_batches(lengths: np.ndarray, max_tokens: int, seed: int, epoch: int) -> list[list[int]]:
+    """Batches of one epoch by padded size: as many complexes of similar length as the budget holds.
+
+    Memory and time of a step follow the padded size, so a batch holds many small complexes or a few large ones. Their
+    number changes a little from epoch to epoch.
+
+    Parameters
+    ----------
+    lengths : numpy.ndarray
+        [n] residues of each complex after cropping.
+    max_tokens : int
+        Largest ``complexes * residues of the longest``; a complex longer than this comes alone.
+    seed, epoch : int
+        The order depends on nothing else.
+
+    Returns
+    -------
+    list of list of int
+        Indices; every complex once.
+    """
+    fitting = max_tokens / max(float(np.mean(lengths)), 1.0) if len(lengths) else 1.0
+    window = _WINDOW_BATCHES * max(1, round(fitting))
+    return _bucketed(lengths, window, lambda count, longest: count * longest <= max_tokens, seed, epoch)
+
+
+def _bucketed(
+    lengths: np.ndarray, window: int, fits: Callable[[int, int], bool], seed: int, epoch: int
+) -> list[list[int]]:
+    """Cut a random order into windows, fill batches along the sorted lengths of each, and shuffle the batches."""
     rng = np.random.default_rng((seed, epoch))
     shuffled = rng.permutation(len(lengths))
-    window = batch_size * 8
     batches: list[list[int]] = []
     for start in range(0, len(shuffled), window):
         block = shuffled[start : start + window]
-        block = block[np.argsort(lengths[block], kind="stable")]
-        batches += [block[i : i + batch_size].tolist() for i in range(0, len(block), batch_size)]
+        batch: list[int] = []
+        for index in block[np.argsort(lengths[block], kind="stable")].tolist():
+            # In ascending order the newest complex is the longest.
+            if batch and not fits(len(batch) + 1, int(lengths[index])):
+                batches.append(batch)
+                batch = []
+            batch.append(index)
+        batches.append(batch)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
+class SeededCrop:
+    """A crop that depends on the complex, the seed and the epoch alone: the same in any process and after a resume.
+
+    Parameters
+    ----------
+    max_residues, seed, epoch : int
+    """
+
+    def __init__(self, max_residues: int, seed: int, epoch: int) -> None:
+        self.max_residues, self.seed, self.epoch = max_residues, seed, epoch
+
+    def __call__(self, sample: Sample, index: int) -> Sample:
+        """Crop the complex at `index` of the dataset; see `crop_sample`."""
+        state = np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1, np.uint64)[0]
+        return crop_sample(sample, self.max_residues, torch.Generator().manual_seed(int(state >> np.uint64(1))))
+
+
+class _Batches(Dataset[IPABatch]):
+    """Whole padded batches as items, so that a worker process prepares one at a time."""
+
+    def __init__(self, dataset: ShardDataset, batches: list[list[int]], transform: Transform | None) -> None:
+        self.dataset, self.batches, self.transform = dataset, batches, transform
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> IPABatch:
+        samples = []
+        for index in self.batches[number]:
+            name, sample = self.dataset[index]
+            samples.append((name, self.transform(sample, index) if self.transform else sample))
+        return collate_ipa_batch(samples)
+
+
 def create_ipa_dataloader(
-    dataset: ShardDataset, batches: list[list[int]], transform: Callable[[Sample, int], Sample] | None = None
+    dataset: ShardDataset,
+    batches: list[list[int]],
+    transform: Transform | None = None,
+    num_workers: int = 0,
+    pin_memory: bool = False,
 ) -> Iterator[IPABatch]:
-    """Iterate over padded batches.
+    """Iterate over padded batches, in the given order whatever the number of workers.
 
     Parameters
     ----------
     dataset : ShardDataset
     batches : list of list of int
-        Indices of each batch, see `epoch_order`.
+        Indices of each batch, see `epoch_order` and `budget_batches`.
     transform : callable, optional
-        Applied to each sample with its index, for instance a crop.
+        Applied to each sample with its index, for instance a crop. With workers it must depend on these two alone, as
+        `SeededCrop` does: a generator that it carries would advance in each worker apart.
+    num_workers : int
+        Processes that prepare batches ahead; 0 prepares them here.
+    pin_memory : bool
+        Hand out page-locked batches, which a GPU takes faster; without CUDA it has no effect.
     """
-
-    def collate(samples: list[tuple[int, tuple[str, Sample]]]) -> IPABatch:
-        return collate_ipa_batch(
-            [(name, transform(sample, i) if transform else sample) for i, (name, sample) in samples]
-        )
-
-    class _Indexed(Dataset[tuple[int, tuple[str, Sample]]]):
-        def __getitem__(self, index: int) -> tuple[int, tuple[str, Sample]]:
-            return index, dataset[index]
-
     # Without a generator of its own a loader draws from torch's, and a resumed run would see other dropout masks.
-    own = torch.Generator().manual_seed(0)
-    yield from DataLoader(_Indexed(), batch_sampler=batches, collate_fn=collate, generator=own)
+    yield from DataLoader(
+        _Batches(dataset, batches, transform),
+        batch_size=None,
+        num_workers=num_workers,
+        pin_memory=pin_memory and torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(0),
+    )

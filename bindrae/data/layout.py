@@ -10,6 +10,8 @@ from bindrae.data.storage import read_json
 
 Side = Literal["train", "val", "test"]
 SIDES: tuple[Side, ...] = ("train", "val", "test")
+# Stands for a side in split.parquet: complexes that neither train nor score, because they have kin where they must not.
+EXCLUDED = "excluded"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class DataLayout:
     def split(self) -> Path:
         """Side and cluster of each complex."""
         return self.root / "split.parquet"
+
+    @property
+    def pins(self) -> Path:
+        """The side each complex was first given; never a declared output, because Snakemake deletes those."""
+        return self.root / "split.pins.parquet"
 
     @property
     def quality(self) -> Path:

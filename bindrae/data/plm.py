@@ -5,22 +5,55 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, cast
 
 import torch
 
 from bindrae.config import PLM_WIDTH, EmbedSettings
+from bindrae.data.embeddings import EmbeddingCache, identity_of, layer_of, write_tensors
 from bindrae.data.schema import iterate_rows
 from bindrae.data.stages import VERSIONS
-from bindrae.data.storage import atomic_path, read_table, sha256_file, sha256_text, write_sidecar
+from bindrae.data.storage import read_table, sha256_file, sha256_text, write_sidecar
 from bindrae.errors import BindraeError
 from bindrae.progress import track
 
+# What fair-esm's alphabet knows of one-letter codes; anything else is the unknown residue X.
+KNOWN_LETTERS = frozenset("ACDEFGHIKLMNPQRSTVWYXBZUO")
 
-class Embedder(Protocol):
-    """Anything that turns a one-letter sequence into [n, width] embeddings."""
 
-    def __call__(self, sequence: str) -> torch.Tensor: ...
+class Embedder:
+    """A frozen ESM-2 that turns a one-letter sequence into the representation of its last layer.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        As fair-esm builds it; put into evaluation mode, and none of its parameters requires a gradient afterwards.
+    alphabet : esm.data.Alphabet
+    window, overlap : int
+        Longest pass in residues, and what two passes over a longer chain share.
+    """
+
+    def __init__(self, model: torch.nn.Module, alphabet: Any, window: int, overlap: int) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.layer = int(cast(int, model.num_layers))
+        self._convert = alphabet.get_batch_converter()
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._window, self._overlap = window, overlap
+        self.model.to(self._device)
+
+    def __call__(self, sequence: str) -> torch.Tensor:
+        """Embed one chain: [n, width] float32 on the CPU, one row a letter, without a gradient."""
+        known = "".join(letter if letter in KNOWN_LETTERS else "X" for letter in sequence)
+        cuts = windows(len(known), self._window, self._overlap)
+        return join_windows([(start, self._pass(known[start:stop])) for start, stop in cuts], len(known))
+
+    @torch.inference_mode()
+    def _pass(self, sequence: str) -> torch.Tensor:
+        _, _, tokens = self._convert([("", sequence)])
+        out = self.model(tokens.to(self._device), repr_layers=[self.layer], return_contacts=False)
+        # Position 0 is the beginning-of-sequence token, the last one the end.
+        embedding: torch.Tensor = out["representations"][self.layer][0, 1 : len(sequence) + 1]
+        return embedding.float().cpu()
 
 
 def load_esm(settings: EmbedSettings) -> tuple[Embedder, str]:
@@ -64,27 +97,13 @@ def load_esm(settings: EmbedSettings) -> tuple[Embedder, str]:
     with torch.serialization.safe_globals([argparse.Namespace]):
         data = torch.load(path, map_location="cpu", weights_only=True)
     model, alphabet = pretrained.load_model_and_alphabet_core(settings.plm, data, None)
-    model.eval().requires_grad_(False)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device)
-    layer = model.num_layers
-    convert = alphabet.get_batch_converter()
-
-    @torch.inference_mode()
-    def one_window(sequence: str) -> torch.Tensor:
-        _, _, tokens = convert([("", sequence)])
-        out = model(tokens.to(device), repr_layers=[layer], return_contacts=False)
-        # Position 0 is the beginning-of-sequence token, the last one the end.
-        embedding: torch.Tensor = out["representations"][layer][0, 1 : len(sequence) + 1]
-        return embedding.float().cpu()
-
-    def embed(sequence: str) -> torch.Tensor:
-        pieces = [
-            (start, one_window(sequence[start:stop]))
-            for start, stop in windows(len(sequence), settings.window, settings.overlap)
-        ]
-        return join_windows(pieces, len(sequence))
-
+    embed = Embedder(model, alphabet, settings.window, settings.overlap)
+    found, wanted = (model.embed_dim, embed.layer), (PLM_WIDTH[settings.plm], layer_of(settings.plm))
+    if found != wanted:
+        raise BindraeError(
+            f"{path} holds a model of width and depth {found}, not {wanted}",
+            f"it is not {settings.plm}; fetch it again",
+        )
     return embed, digest
 
 
@@ -127,28 +146,38 @@ def join_windows(pieces: list[tuple[int, torch.Tensor]], length: int) -> torch.T
 def run_embed(clean: Path, output: Path, settings: EmbedSettings) -> None:
     """Embed every distinct chain of a batch once.
 
-    Writes ``output``: plain tensors by the SHA-256 of the chain's sequence, readable with ``weights_only=True``.
+    Writes ``output``: plain tensors by the SHA-256 of the chain's sequence, readable with ``weights_only=True``; see
+    `read_store`. With ``cache_dir`` each embedding is also kept for others; see `EmbeddingCache`.
 
     Raises
     ------
+    BindraeError
+        See `load_esm`.
     RuntimeError
         When an embedding's length differs from its sequence's.
     """
     start = time.monotonic()
     sequences = sorted({s for row in iterate_rows(read_table(clean, ["id", "sequences"])) for s in row["sequences"]})
-    store: dict[str, Any] = {"plm": settings.plm, "width": PLM_WIDTH[settings.plm], "embeddings": {}}
     counts: dict[str, Any] = {"chains": len(sequences), "residues": sum(map(len, sequences))}
-    if settings.plm != "none":
+    embeddings: dict[str, torch.Tensor] = {}
+    identity = identity_of(settings, None)
+    if settings.plm != "none" and sequences:  # an empty batch needs no weights
         embed, counts["weights_sha256"] = load_esm(settings)
-        dtype = getattr(torch, settings.dtype)
+        identity = identity_of(settings, counts["weights_sha256"])
+        kept = EmbeddingCache(settings.cache_dir, identity)
         for sequence in track(sequences, len(sequences), "embed", "chains"):
-            embedding = embed(sequence)
-            if embedding.shape != (len(sequence), store["width"]):
-                wanted = (len(sequence), store["width"])
+            key = sha256_text(sequence)
+            known = kept.read(key)
+            embedding = embed(sequence).to(getattr(torch, settings.dtype)) if known is None else known
+            wanted = (len(sequence), identity["width"])
+            if embedding.shape != wanted:
                 raise RuntimeError(f"embedding of {sequence[:30]}... has shape {tuple(embedding.shape)}, not {wanted}")
-            store["embeddings"][sha256_text(sequence)] = embedding.to(dtype)
-    with atomic_path(output) as temporary:
-        torch.save(store, temporary)
+            if known is None:
+                kept.write(key, embedding)
+            embeddings[key] = embedding
+        if settings.cache_dir:
+            print(f"embed: {kept.hits} of {len(sequences)} chains were in the cache")
+    write_tensors({**identity, "embeddings": embeddings}, output)
     write_sidecar(
         output,
         "embed",

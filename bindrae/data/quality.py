@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +16,10 @@ import pyarrow.compute as pc
 
 from bindrae.config import QualitySettings
 from bindrae.data.layout import SIDES, DataLayout
+from bindrae.data.pocket_pdb import export_pockets, write_pocket_index
 from bindrae.data.stages import VERSIONS
-from bindrae.data.storage import read_table, write_json, write_text
+from bindrae.data.storage import read_json, read_table, sidecar_path, write_json, write_text
+from bindrae.reporting.floors import Floors
 from bindrae.reporting.ledger import Ledger
 from bindrae.reporting.quality_page import quality_page
 from bindrae.reporting.survey import STAGES, Survey
@@ -24,10 +27,13 @@ from bindrae.reporting.survey import STAGES, Survey
 N_SOURCES = 20
 
 
-def _split_summary(split: pa.Table, sides: dict[str, Counter[str]]) -> dict[str, Any]:
+def _split_summary(layout: DataLayout, split: pa.Table, sides: dict[str, Counter[str]]) -> dict[str, Any]:
     clusters = split.group_by(["cluster", "split"]).aggregate([("id", "count")])
     by_side = Counter(clusters["split"].to_pylist())
     n_clusters = pc.count_distinct(clusters["cluster"]).as_py()
+    # A side that neither trains nor scores (complexes held out) cannot leak.
+    used = clusters.filter(pc.is_in(clusters["split"], pa.array(SIDES)))
+    record = read_json(sidecar_path(layout.split)) if sidecar_path(layout.split).is_file() else {}
     largest = clusters.sort_by([("id_count", "descending"), ("cluster", "ascending")]).slice(0, 5)
     order = sorted(
         set(by_side) | set(sides) - {"none"}, key=lambda s: (SIDES.index(s) if s in SIDES else len(SIDES), s)
@@ -37,13 +43,14 @@ def _split_summary(split: pa.Table, sides: dict[str, Counter[str]]) -> dict[str,
     return {
         "sides": {s: {**{key: sides[s][key] for key in keys}, "clusters": by_side[s]} for s in order},
         "clusters": n_clusters,
-        "clusters_on_two_sides": clusters.num_rows - n_clusters,
+        "clusters_on_two_sides": used.num_rows - pc.count_distinct(used["cluster"]).as_py(),
         "largest_clusters": [
             {"cluster": row["cluster"], "split": row["split"], "complexes": row["id_count"]}
             for row in largest.to_pylist()
         ],
         "without_side": sides["none"]["complexes"],
         "without_data": split.num_rows - sum(c["complexes"] for s, c in sides.items() if s != "none"),
+        "leakage": record.get("counts", {}).get("leakage"),
     }
 
 
@@ -83,15 +90,22 @@ def run_quality(layout: DataLayout, settings: QualitySettings) -> None:
     ledger = Ledger(settings.max_examples)
     ledger.add("index", layout.entries)
     survey = Survey(split)
+    floors = Floors(split["id"].to_pylist(), settings.floor_complexes, settings.seed)
+    pockets: list[tuple[str, Path]] = []
     for number in layout.batch_numbers():
         for stage in STAGES:
             ledger.add(stage, layout.batch(stage, number))
         for stage in ("embed", "shards"):
             ledger.add(stage, layout.batch(stage, number), required=False)
-        survey.add(layout, number)
+        accepted_ids = survey.add(layout, number)
+        floors.add(layout, number, accepted_ids)
+        if settings.write_pocket_pdb:
+            pockets += export_pockets(layout, number, accepted_ids)
     ledger.add("split", layout.split, required=False)
     ledger.check({"clean": "index", "pocket": "clean", "torsions": "clean", "tokens": "clean"})
 
+    if settings.write_pocket_pdb:
+        write_pocket_index(layout, pockets)
     accepted = sum(counts["complexes"] for counts in survey.sides.values())
     stages = ledger.summary()
     data: dict[str, Any] = {
@@ -100,9 +114,10 @@ def run_quality(layout: DataLayout, settings: QualitySettings) -> None:
         "rejected": ledger.n_rejected,
         "stages": stages,
         "rejections": ledger.rejections(),
-        "split": _split_summary(split, survey.sides),
+        "split": _split_summary(layout, split, survey.sides),
         "inputs": _input_summary(layout, stages["index"]["settings"], survey.fingerprint),
         **survey.summary(),
+        "floors": floors.summary(),
     }
     data["provenance"] = {
         "stage": "quality",

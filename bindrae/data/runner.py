@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ import pyarrow as pa
 
 from bindrae.config import Settings
 from bindrae.data.schema import rows_to_table
-from bindrae.data.storage import REJECTED_SCHEMA, rejected_path, write_sidecar, write_table
+from bindrae.data.storage import REJECTED_SCHEMA, rejected_path, sidecar_path, write_sidecar, write_table
 from bindrae.errors import RejectedComplex
 from bindrae.progress import track
 
@@ -30,6 +32,18 @@ def _attempt(work: Callable[[Row], Row], item: Row) -> Row | RejectedComplex:
     except Exception as error:
         error.add_note(f"while working on complex {item['id']!r}")
         raise
+
+
+def _end_with_parent() -> None:
+    """Make a worker process end when its parent is gone, however that ended; it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_after, args=(parent,), daemon=True).start()
+
+
+def _leave_after(process: multiprocessing.process.BaseProcess) -> None:
+    process.join()
+    os._exit(1)
 
 
 def map_complexes(
@@ -61,7 +75,7 @@ def map_complexes(
         yield from track((_attempt(work, item) for item in items), len(items), label)
         return
     context = multiprocessing.get_context("spawn")  # the same on Linux and macOS, safe beside threads
-    with ProcessPoolExecutor(min(processes, len(items)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(processes, len(items)), context, initializer=_end_with_parent) as pool:
         yield from track(pool.map(partial(_attempt, work), items, chunksize=4), len(items), label)
 
 
@@ -97,6 +111,9 @@ def run_stage(
     processes : int
     """
     start = time.monotonic()
+    for path in (output, rejected_path(output), sidecar_path(output)):
+        for stale in path.parent.glob(f".{path.name}.*.tmp"):
+            stale.unlink(missing_ok=True)  # a killed run left it; nothing ever reads one
     rows: list[Row] = []
     rejected: list[Row] = []
     for item, result in zip(items, map_complexes(work, items, processes, stage), strict=True):
@@ -112,6 +129,8 @@ def run_stage(
         for row in rows:
             touched.update(dict(row["notes"]))
         counts["notes"] = dict(sorted(touched.items()))
+    # The table goes first and comes last: where there is one, what stands beside it is of the same run.
+    output.unlink(missing_ok=True)
     write_table(pa.Table.from_pylist(rejected, schema=REJECTED_SCHEMA), rejected_path(output))
     write_sidecar(output, stage, version, settings.model_dump(mode="json"), inputs, counts, time.monotonic() - start)
     write_table(rows_to_table(rows, schema), output)

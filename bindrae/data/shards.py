@@ -11,10 +11,11 @@ import pyarrow as pa
 import torch
 
 from bindrae.config import ShardSettings
-from bindrae.data.layout import SIDES, DataLayout
+from bindrae.data.embeddings import read_store, write_tensors
+from bindrae.data.layout import EXCLUDED, SIDES, DataLayout
 from bindrae.data.schema import SHAPES, iterate_rows
 from bindrae.data.stages import VERSIONS, check_same_ids
-from bindrae.data.storage import atomic_path, read_table, sha256_text, write_sidecar, write_table
+from bindrae.data.storage import read_table, sha256_text, write_sidecar, write_table
 from bindrae.errors import BindraeError
 
 SHARD = pa.schema(
@@ -73,7 +74,7 @@ def shard_tensors_path(shard: Path) -> Path:
 
 
 def run_shards(layout: DataLayout, number: int, settings: ShardSettings) -> None:
-    """Join the stages of one batch and write its train, val and test shards.
+    """Join the stages of one batch and write its train, val and test shards; excluded complexes are only counted.
 
     Raises
     ------
@@ -90,8 +91,9 @@ def run_shards(layout: DataLayout, number: int, settings: ShardSettings) -> None
     }
     check_same_ids({str(paths[stage]): table.column("id").to_pylist() for stage, table in tables.items()})
     side_of = {row["id"]: (row["split"], row["cluster"]) for row in read_table(layout.split).to_pylist()}
-    store = torch.load(layout.batch("embed", number), weights_only=True)
+    store = read_store(layout.batch("embed", number))
     rows_of: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+    n_excluded = 0
     for parts in zip(*(iterate_rows(table) for table in tables.values()), strict=True):
         row: dict[str, Any] = {}
         for part in parts:
@@ -99,14 +101,16 @@ def run_shards(layout: DataLayout, number: int, settings: ShardSettings) -> None
         if row["id"] not in side_of:
             raise BindraeError(f"{row['id']} is not in {layout.split}", "rerun the split")
         side, row["cluster"] = side_of[row["id"]]
+        if side == EXCLUDED:
+            n_excluded += 1
+            continue
         row["plm"] = _embedding(row, store)
         rows_of[side].append(row)
     for side, rows in rows_of.items():
         shard = layout.shard(side, number)
-        with atomic_path(shard_tensors_path(shard)) as temporary:
-            torch.save(_tensors(rows, int(store["width"]), getattr(torch, settings.dtype)), temporary)
+        write_tensors(_tensors(rows, int(store["width"]), getattr(torch, settings.dtype)), shard_tensors_path(shard))
         write_table(pa.Table.from_pylist([_facts(row) for row in rows], schema=SHARD), shard)
-    counts = {side: len(rows) for side, rows in rows_of.items()}
+    counts = {**{side: len(rows) for side, rows in rows_of.items()}, EXCLUDED: n_excluded}
     inputs = {**paths, "embed": layout.batch("embed", number), "split": layout.split}
     write_sidecar(
         layout.batch("shards", number),

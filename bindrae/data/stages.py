@@ -13,29 +13,31 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from bindrae.chem.ligand import mol_from_block, read_ligand
+from bindrae.chem.hetero import PREFIX
+from bindrae.chem.ligand import mol_from_block, read_hetero_ligand, read_ligand
 from bindrae.chem.probes import N_TOKEN_TYPES, build_ligand_tokens
 from bindrae.config import CleanSettings, PocketSettings, Settings, TokenSettings, TorsionSettings
 from bindrae.data import schema
 from bindrae.data.runner import Row, run_stage
 from bindrae.data.storage import read_table, sha256_file
 from bindrae.errors import BindraeError
+from bindrae.structure.atoms import read_atoms
 from bindrae.structure.pocket import pocket_of
-from bindrae.structure.protein import build_residue_table, read_atoms
+from bindrae.structure.protein import build_residue_table
 from bindrae.structure.torsions import residue_torsions
 
 VERSIONS: dict[str, int] = {
-    "index": 1,
-    "clean": 1,
-    "pocket": 1,
+    "index": 2,
+    "clean": 2,
+    "pocket": 2,
     "torsions": 1,
     "tokens": 1,
-    "embed": 1,
-    "split": 1,
-    "shards": 1,
-    "quality": 1,
-    "train": 1,
-    "evaluate": 1,
+    "embed": 2,
+    "split": 2,
+    "shards": 2,
+    "quality": 2,
+    "train": 2,
+    "evaluate": 2,
     "report": 1,
 }
 """Version of each stage's code, passed to Snakemake as a parameter."""
@@ -62,8 +64,12 @@ def clean_complex(entry: Row, settings: CleanSettings) -> Row:
     """
     protein = Path(entry["protein"])
     atoms = read_atoms(protein)
-    ligand = read_ligand([Path(path) for path in entry["ligand"]], settings.max_ligand_atoms)
-    table, context, notes = build_residue_table(atoms, ligand.xyz, settings, str(protein))
+    limits = settings.max_ligand_atoms, settings.max_ligand_seconds
+    if entry["ligand"][0].startswith(PREFIX):
+        ligand = read_hetero_ligand(atoms, entry["ligand"][0], protein, *limits)
+    else:
+        ligand = read_ligand([Path(path) for path in entry["ligand"]], *limits)
+    table, context, notes = build_residue_table(atoms, ligand.xyz, settings, str(protein), ligand.element)
     return {
         "id": entry["id"],
         "n_residues": len(table),
@@ -82,6 +88,7 @@ def clean_complex(entry: Row, settings: CleanSettings) -> Row:
         "ligand_element": ligand.element,
         "ligand_charge": ligand.charge,
         "ligand_bonds": ligand.bonds,
+        "ligand_link": context.ligand_link,
         "ligand_block": ligand.molblock(),
         "ligand_smiles": ligand.smiles,
         "ligand_inchikey": ligand.inchikey,
@@ -90,7 +97,7 @@ def clean_complex(entry: Row, settings: CleanSettings) -> Row:
         "context_element": context.element,
         "context_charge": context.charge,
         "context_name": context.residue_name,
-        "notes": sorted(notes.items()),
+        "notes": sorted({**notes, **ligand.notes}.items()),
         "protein_sha256": sha256_file(protein),
         "ligand_sha256": sha256_file(ligand.path),
     }

@@ -11,7 +11,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from bindrae.chem import residues as aa
-from bindrae.chem.topology import CLASH_SEPARATION, CLASH_TOLERANCE, residue_separation, separation_through_bond
+from bindrae.chem.topology import CLASH_SEPARATION, CLASH_TOLERANCE, FAR, residue_separation, separation_through_bond
 from bindrae.geometry.fape import fape_loss
 from bindrae.geometry.rigid import build_frames_from_3_points
 
@@ -272,8 +272,10 @@ def _separation(
     same = ri == rj
     separation[same] = residue_separation()[aatype[ri[same]], si[same], sj[same]]
     following = (rj == ri + 1) & linked[ri]
-    table = separation_through_bond(aatype[ri[following]], aa.SLOT_C, aatype[rj[following]], aa.SLOT_N)
-    separation[following] = table[np.arange(len(table)), si[following], sj[following]]
+    table = residue_separation()
+    to_bond = table[aatype[ri[following]], si[following], aa.SLOT_C]
+    from_bond = table[aatype[rj[following]], aa.SLOT_N, sj[following]]
+    separation[following] = np.minimum(to_bond + 1 + from_bond, FAR)
     cys = np.flatnonzero((aatype == aa.TYPE_OF_NAME["CYS"]) & mask[:, _SG])
     if len(cys) > 1:
         bonded = cKDTree(xyz[cys, _SG]).query_pairs(_DISULFIDE_ANGSTROM, output_type="ndarray")

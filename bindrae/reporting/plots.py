@@ -103,12 +103,13 @@ def bars(
         ax.set_ylim(0, upper)
         ax.grid(axis="x", visible=False)
         ax.tick_params(axis="x", length=0, labelsize=8)
-        _thousands(ax.yaxis)
+        if max((v for vs in series.values() for v in vs if v is not None), default=0.0) >= 1000:
+            _thousands(ax.yaxis)
         if len(series) > 1:
             ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(series), borderpad=0, fontsize=8.5)
 
     values = [
-        f"{name} {label} {v:,.1f}"
+        f"{name} {label} {v:,.3g}"
         for name, vs in series.items()
         for label, v in zip(labels, vs, strict=True)
         if v is not None

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from markupsafe import Markup
-
-from bindrae.reporting import plots, svg
 from bindrae.reporting.html import DASH, duration, flatten, number, percent, render, size, text, words
+from bindrae.reporting.nested import nested_tables
+from bindrae.reporting.quality_figures import quality_figures
 
 CONTENTS = (
     ("funnel", "Found to accepted"),
@@ -16,6 +15,8 @@ CONTENTS = (
     ("ligands", "Ligands"),
     ("distributions", "Distributions"),
     ("types", "Residue types"),
+    ("backbone", "Backbone"),
+    ("floors", "Floors"),
     ("outliers", "Outliers"),
     ("time", "Time"),
     ("inputs", "Inputs"),
@@ -45,15 +46,24 @@ def quality_page(data: dict[str, Any]) -> str:
         ("Residues", number(lengths["total"]), [f"median {number(lengths['median'])} a complex"]),
         ("Pocket residues", number(pockets["total"]), [f"median {number(pockets['median'])} a complex"]),
     ]
+    floors = data["floors"]
+    if floors["complexes"]:
+        under = [f"{number(floors['complexes'])} complexes, {number(floors['atoms'])} heavy atoms"]
+        cards.append(("Clashing crystal atoms", f"{number(floors['clash_atoms_pct'], 2)} %", under))
+        under = ["true frames and torsions, ideal bonds and angles"]
+        cards.append(("Rebuilt side chains", f"{number(floors['fk_sidechain_rmsd'], 3)} Å", under))
     return render(
         "quality.html.j2",
         title="Data quality",
-        contents=CONTENTS,
+        contents=[entry for entry in CONTENTS if entry[0] != "floors" or floors["complexes"]],
         d=data,
         b=data["distributions"]["bfactors"],
         cards=cards,
-        figures=_figures(data),
+        figures=quality_figures(data),
         tables=_tables(data),
+        leakage=nested_tables(data["split"]["leakage"], "Leakage between the sides")
+        if data["split"]["leakage"]
+        else [],
         disagreeing=[s for s, r in data["stages"].items() if not r["settings_agree"] or len(r["versions"]) > 1],
     )
 
@@ -115,6 +125,15 @@ def _tables(data: dict[str, Any]) -> dict[str, Rows]:
             [per_complex[key]["label"], *(_list(extremes[end]) for end in ("smallest", "largest"))]
             for key, extremes in data["outliers"].items()
         ],
+        "bonds": [
+            [label, number(data["backbone"][key]), percent(data["backbone"][key], data["backbone"]["peptide_bonds"], 2)]
+            for key, label in (
+                ("cis_before_proline", "cis, before proline"),
+                ("cis_before_others", "cis, before another residue"),
+                ("twisted", "neither: more than 30° from both cis and trans"),
+            )
+        ],
+        **_floor_tables(data["floors"]),
         "seconds": seconds_rows(data["stages"]),
         "inputs": [
             ["Folder or sheet", text(inputs["root"]) if inputs["root"] else "inside installed packages"],
@@ -134,61 +153,29 @@ def _tables(data: dict[str, Any]) -> dict[str, Rows]:
     }  # fmt: skip
 
 
+def _floor_tables(floors: dict[str, Any]) -> dict[str, Rows]:
+    def figures(name: str, f: dict[str, Any]) -> list[str]:
+        return [
+            name, number(f["residues"]), number(f["atoms"]), number(f["clash_atoms_pct"], 2),
+            number(f["ligand_clash_atoms_pct"], 3), number(f["fk_rmsd"], 3), number(f["fk_sidechain_rmsd"], 3),
+        ]  # fmt: skip
+
+    labels = {
+        "clash_atoms_pct": "Clashing atoms (%)",
+        "ligand_clash_atoms": "Atoms clashing with the ligand",
+        "fk_sidechain_rmsd": "Side-chain RMSD after rebuilding (Å)",
+    }
+    rows = [figures("all", floors)] if floors["complexes"] else []
+    return {
+        "floors": [*rows, *(figures(name, f) for name, f in floors["by_type"].items())],
+        "worst": [
+            [labels[key], ", ".join(f"{p['id']} ({number(p['value'])})" for p in pairs) or DASH]
+            for key, pairs in floors["worst"].items()
+        ],
+        "distorted": [[p["id"], p["residue"], number(p["value"], 2)] for p in floors["distorted_residues"]],
+    }
+
+
 def _list(pairs: list[dict[str, Any]]) -> str:
     """Ids with their values; a dash where all are 0, as the smallest counts of a fault mostly are."""
     return ", ".join(f"{p['id']} ({number(p['value'])})" for p in pairs) if any(p["value"] for p in pairs) else DASH
-
-
-def _figures(data: dict[str, Any]) -> dict[str, Any]:
-    types = {name: t for name, t in data["residue_types"].items() if t["residues"]}
-    total = {key: sum(t[key] for t in types.values()) for key in ("residues", "pocket")}
-    shares = {
-        label: [100 * t[key] / total[key] if total[key] else None for t in types.values()]
-        for key, label in (("residues", "all residues"), ("pocket", "pocket residues"))
-    }
-    distributions = [d for d in data["distributions"].values() if d["n"]]
-    return {
-        "funnel": _funnel(data),
-        "distributions": [plots.histogram(d["counts"], d["edges"], d["label"], d["unit"]) for d in distributions],
-        "chi": [
-            plots.histogram(
-                data["chi"][f"chi{k}"],
-                data["chi"]["edges"],
-                f"χ{k}",
-                f"χ{k} (degrees)",
-                open_end=False,
-                trim=False,
-            )
-            for k in (1, 2)
-        ],
-        "types": plots.bars(list(types), shares, "Share of each residue type", "share (%)") if types else Markup(""),
-    }
-
-
-def _funnel(data: dict[str, Any]) -> Markup:
-    steps = [
-        ("found", data["found"]),
-        *((name, s["out"]) for name, s in data["stages"].items() if "out" in s),
-    ]
-    steps.append(("accepted", data["accepted"]))
-    labels, values = [name for name, _ in steps], [float(n) for _, n in steps]
-
-    def draw(fig: Any) -> None:
-        ax = fig.subplots()
-        ax.barh(range(len(steps)), values, 0.72, color=svg.ACCENT, linewidth=0)
-        for i, value in enumerate(values):
-            ax.annotate(f"{value:,.0f}", (value, i), (4, 0), textcoords="offset points", va="center")
-        ax.set_yticks(range(len(steps)), labels)
-        ax.set_ylim(len(steps) - 0.5, -0.5)
-        ax.set_xlim(0, max(values) * 1.1 or 1)
-        ax.set_title("Complexes left after each stage")
-        ax.set_axisbelow(True)
-        ax.grid(visible=False)
-        ax.xaxis.set_visible(False)
-        ax.spines[["bottom", "left"]].set_visible(False)
-        ax.tick_params(axis="y", length=0)
-
-    words_of = ", ".join(f"{name} {value:,.0f}" for name, value in zip(labels, values, strict=True))
-    return svg.figure(
-        draw, "Complexes left after each stage", f"Horizontal bars: {words_of}.", 8.4, 0.5 + 0.24 * len(steps)
-    )

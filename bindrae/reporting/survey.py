@@ -16,10 +16,15 @@ from bindrae.data.layout import DataLayout
 from bindrae.data.stages import check_same_ids
 from bindrae.data.storage import read_table, rejected_path
 from bindrae.errors import BindraeError
+from bindrae.reporting.backbone import Backbone
 from bindrae.reporting.tally import Histogram, Tally
 
 STAGES = ("clean", "pocket", "torsions", "tokens")
 HASHES = ("protein_sha256", "ligand_sha256")
+_CLEAN_COLUMNS = [
+    "id", "sequences", "aatype", "ligand_element", "ligand_route", "ligand_inchikey", "context_element", "notes",
+    *HASHES,
+]  # fmt: skip
 CHI_EDGES = np.arange(-180, 181, 5)
 FIRST_CHI = 3  # after phi, psi, omega
 # Files without B-factors hold 0 in their column, or partial charges.
@@ -43,19 +48,28 @@ class Survey:
             "pocket_size": Tally("Pocket size", "contact residues", 2, 80),
             "tokens": Tally("Ligand tokens", "tokens", 4, 128),
             "ligand_atoms": Tally("Ligand size", "heavy atoms", 4, 120),
+            "chains": Tally("Protein chains", "chains", 1, 12),
+            "context_atoms": Tally("Metals, cofactors, further ligands", "heavy atoms", 4, 120),
             "missing_heavy_atoms": Tally("Missing heavy atoms", "atoms", 5, 200),
+            "twisted_peptides": Tally("Peptide bonds neither cis nor trans", "bonds", 1, 20),
         }
         self.bfactors = Histogram("B-factors", "Å²", np.arange(0.0, 151.0, 5.0))
         self.notes: dict[str, dict[str, int]] = {}
         self.routes: Counter[str] = Counter()
         self.sides: dict[str, Counter[str]] = {}
         self.types = np.zeros((2 + N_CHI, N_TYPES), dtype=np.int64)  # residues, pocket residues, defined chi1-4
-        self.chi = np.zeros((2, N_TYPES, len(CHI_EDGES) - 1), dtype=np.int64)
+        self.chi = np.zeros((N_CHI, N_TYPES, len(CHI_EDGES) - 1), dtype=np.int64)
+        self.backbone = Backbone()
         self.flags: Counter[str] = Counter()
         self.fingerprint = 0
 
-    def add(self, layout: DataLayout, number: int) -> None:
+    def add(self, layout: DataLayout, number: int) -> list[str]:
         """Count one batch.
+
+        Returns
+        -------
+        list of str
+            Its accepted complexes.
 
         Raises
         ------
@@ -63,10 +77,7 @@ class Survey:
             When the tables of the batch do not belong together.
         """
         paths = {stage: layout.batch(stage, number) for stage in STAGES}
-        clean = read_table(
-            paths["clean"],
-            ["id", "aatype", "ligand_element", "ligand_route", "ligand_inchikey", "notes", *HASHES],
-        )
+        clean = read_table(paths["clean"], _CLEAN_COLUMNS)
         tables = {
             "clean": clean,
             "pocket": read_table(paths["pocket"], ["id", "contact"]),
@@ -91,25 +102,30 @@ class Survey:
                 "files of two runs are mixed; rerun pocket and torsions",
             )
         contact = contact.astype(bool)
-        pocket = np.bincount(np.repeat(np.arange(len(ids)), lengths), weights=contact, minlength=len(ids)).astype(
-            np.int64
-        )
-        self.tallies["protein_length"].add(ids, lengths)
-        self.tallies["pocket_size"].add(ids, pocket)
-        self.tallies["tokens"].add(ids, _flat(tables["tokens"], "xyz")[1] // 3)
-        self.tallies["ligand_atoms"].add(ids, _flat(clean, "ligand_element")[1])
-        self._add_residues(aatype, contact, _flat(tables["torsions"], "angles")[0], defined)
+        pocket = _per_complex(contact, lengths)
+        angles, defined = _flat(tables["torsions"], "angles")[0].reshape(-1, 7), defined.reshape(-1, 7).astype(bool)
+        self._add_residues(aatype, contact, angles[:, FIRST_CHI:], defined[:, FIRST_CHI:])
+        values = {
+            "protein_length": lengths,
+            "pocket_size": pocket,
+            "tokens": _flat(tables["tokens"], "xyz")[1] // 3,
+            "ligand_atoms": _flat(clean, "ligand_element")[1],
+            "chains": pc.list_value_length(clean["sequences"]).to_numpy().astype(np.int64),
+            "context_atoms": _flat(clean, "context_element")[1],
+            "twisted_peptides": _per_complex(self.backbone.add(aatype, angles, defined), lengths),
+        }
+        for name, value in values.items():
+            self.tallies[name].add(ids, value)
         self._add_texts(clean, ids)
         self._add_sides(clean["id"], lengths, pocket)
         self._add_bfactors(paths["clean"], ids)
+        return list(ids)
 
     def _add_residues(self, aatype: np.ndarray, contact: np.ndarray, angles: np.ndarray, defined: np.ndarray) -> None:
-        angles = angles.reshape(-1, 7)[:, FIRST_CHI:]
-        defined = defined.reshape(-1, 7)[:, FIRST_CHI:].astype(bool)
         chosen = [np.ones_like(contact), contact, *defined.T]
         self.types += [np.bincount(aatype[which], minlength=N_TYPES) for which in chosen]
         width, n_bins = CHI_EDGES[1] - CHI_EDGES[0], len(CHI_EDGES) - 1
-        for k in range(2):
+        for k in range(N_CHI):
             degrees = np.degrees(angles[defined[:, k], k].astype(np.float64))
             bins = np.clip(np.floor((degrees + 180.0) / width).astype(int), 0, n_bins - 1)
             flat = aatype[defined[:, k]].astype(int) * n_bins + bins
@@ -155,7 +171,7 @@ class Survey:
         """The numbers as they stand in quality.json."""
         names = (*RESIDUE_NAMES, "UNK")
         keys = ("residues", "pocket", *(f"chi{k + 1}" for k in range(N_CHI)))
-        chi = {f"chi{k + 1}": self.chi[k] for k in range(2)}
+        chi = {f"chi{k + 1}": self.chi[k] for k in range(N_CHI)}
         return {
             "notes": dict(sorted(self.notes.items())),
             "ligand_routes": dict(self.routes.most_common()),
@@ -173,11 +189,18 @@ class Survey:
                     if self.types[2, i]
                 },
             },
+            "backbone": self.backbone.summary(),
             "residue_types": {
                 name: dict(zip(keys, self.types[:, i].tolist(), strict=True)) for i, name in enumerate(names)
             },
             "outliers": {name: tally.extremes() for name, tally in self.tallies.items()},
         }
+
+
+def _per_complex(flags: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """How many of each complex's residues are flagged."""
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    return np.bincount(owner[flags], minlength=len(lengths))
 
 
 def _flat(table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:

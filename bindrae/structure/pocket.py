@@ -6,7 +6,7 @@ import numpy as np
 
 from bindrae.chem import residues as aa
 from bindrae.config import PocketSettings
-from bindrae.structure.protein import nearest_ligand_distance
+from bindrae.structure.context import nearest_ligand_distance
 
 # Ideal CB from N, CA, C (the coefficients of ProteinMPNN, Dauparas et al., Science 378, 49, 2022).
 _CB_COEFFICIENTS = (-0.58273431, 0.56802827, -0.54067466)

@@ -1,14 +1,30 @@
 from __future__ import annotations
 
+import pickle
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from bindrae.chem import residues as aa
-from bindrae.data.dataset import ShardDataset, collate_ipa_batch, create_ipa_dataloader, crop_sample, epoch_order
+from bindrae.data.dataset import (
+    IPABatch,
+    Sample,
+    SeededCrop,
+    ShardDataset,
+    budget_batches,
+    collate_ipa_batch,
+    create_ipa_dataloader,
+    crop_sample,
+    epoch_order,
+)
 from bindrae.data.layout import SIDES, DataLayout
 from bindrae.data.schema import iterate_rows
 from bindrae.data.storage import read_table
+from bindrae.errors import BindraeError
 from tests.batches import random_sample
 
 
@@ -79,8 +95,103 @@ def test_loading_leaves_torchs_random_numbers_alone(demo_layout: DataLayout) -> 
 
 
 def test_an_empty_side_is_named(demo_layout: DataLayout, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bindrae.errors import BindraeError
-
     monkeypatch.setattr(DataLayout, "batch_numbers", lambda self: [])
     with pytest.raises(BindraeError, match="val side"):
         ShardDataset(demo_layout, "val")
+
+
+@pytest.mark.parametrize("max_tokens", [300, 2048, 8192])
+def test_budget_batches_hold_every_complex_once_within_the_budget(max_tokens: int) -> None:
+    lengths = np.random.default_rng(0).integers(50, 1000, 503)
+    batches = budget_batches(lengths, max_tokens, seed=1, epoch=2)
+    assert sorted(i for batch in batches for i in batch) == list(range(503))
+    sizes = [len(batch) * max(lengths[batch]) for batch in batches]
+    # Only a complex that no batch could hold exceeds the budget, and it comes alone.
+    assert all(size <= max_tokens or len(batch) == 1 for size, batch in zip(sizes, batches, strict=True))
+    assert {i for batch in batches if len(batch) == 1 for i in batch} >= set(np.flatnonzero(lengths > max_tokens))
+    assert batches == budget_batches(lengths, max_tokens, seed=1, epoch=2)
+    assert batches != budget_batches(lengths, max_tokens, seed=1, epoch=3)
+    assert batches != budget_batches(lengths, max_tokens, seed=2, epoch=2)
+    if max_tokens > 1000:
+        assert 1 - lengths.sum() / sum(sizes) < 0.15  # padding
+        assert np.mean(sizes) > 0.75 * max_tokens
+
+
+def test_budget_batches_of_few_and_of_equal_complexes() -> None:
+    assert budget_batches(np.array([], dtype=int), 100, 0, 0) == []
+    assert budget_batches(np.array([500]), 100, 0, 0) == [[0]]
+    assert sorted(map(len, budget_batches(np.full(10, 100), 400, 0, 0))) == [2, 4, 4]
+
+
+def test_epoch_order_is_what_it_was() -> None:
+    # A resumed training relies on the order of earlier versions.
+    lengths = np.random.default_rng(7).integers(30, 900, 11)
+    assert epoch_order(lengths, 4, seed=3, epoch=5) == [[4, 1, 2, 5], [6, 3, 0], [8, 7, 10, 9]]
+
+
+def batches_equal(a: IPABatch, b: IPABatch) -> bool:
+    pairs = ((getattr(a, f.name), getattr(b, f.name)) for f in fields(IPABatch))
+    return all(torch.equal(x, y) and x.dtype == y.dtype if isinstance(x, torch.Tensor) else x == y for x, y in pairs)
+
+
+def test_two_workers_give_the_same_batches_in_the_same_order(overfit_layout: DataLayout) -> None:
+    dataset = ShardDataset(overfit_layout, "train")
+    batches = budget_batches(dataset.lengths, 3 * int(dataset.lengths[0]), 0, 0)
+    crop = SeededCrop(60, seed=1, epoch=2)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    alone, shared = (list(create_ipa_dataloader(dataset, batches, crop, num_workers=n)) for n in (0, 2))
+    torch.manual_seed(5)
+    list(create_ipa_dataloader(dataset, batches[:2], crop, num_workers=2))
+    assert torch.equal(torch.rand(3), expected)
+    assert [b.pdb_ids for b in alone] == [[dataset.ids[i] for i in batch] for batch in batches]
+    assert len(alone) == len(shared) == 14
+    assert all(map(batches_equal, alone, shared))
+    # The copies of one complex are cropped each in its own way, and differently in the next epoch.
+    first = alone[0].residue_index
+    assert not torch.equal(first[0], first[1])
+    other = next(create_ipa_dataloader(dataset, batches, SeededCrop(60, seed=1, epoch=3)))
+    assert not torch.equal(other.residue_index, first)
+
+
+def test_a_pickled_dataset_reads_its_files_again(demo_layout: DataLayout) -> None:
+    dataset = ShardDataset(demo_layout, "train")
+    pickled = pickle.dumps(dataset)
+    assert len(pickled) < 20_000  # no tensor travels
+    name, sample = pickle.loads(pickled)[0]
+    expected_name, expected = dataset[0]
+    assert name == expected_name
+    assert sample.keys() == expected.keys()
+    assert all(torch.equal(sample[key], expected[key]) for key in expected)
+
+
+def test_pinning_without_cuda_changes_nothing(demo_layout: DataLayout) -> None:
+    dataset = ShardDataset(demo_layout, "train")
+    plain, pinned = (next(create_ipa_dataloader(dataset, [[0]], pin_memory=flag)) for flag in (False, True))
+    assert batches_equal(plain, pinned)
+    assert batches_equal(plain, plain.to(torch.device("cpu")))
+
+
+def test_embeddings_are_padded_and_converted() -> None:
+    samples: list[tuple[str, Sample]] = []
+    for n in (3, 5):
+        samples.append((str(n), {**random_sample(n, n), "plm": torch.randn(n, 4).half()}))
+    esm = collate_ipa_batch(samples).esm
+    assert esm.dtype == torch.float32
+    assert torch.equal(esm[0, :3], samples[0][1]["plm"].float())
+    assert torch.equal(esm[1], samples[1][1]["plm"].float())
+    assert not esm[0, 3:].any()
+
+
+def test_shards_with_embeddings_of_two_models_are_refused(demo_layout: DataLayout, tmp_path: Path) -> None:
+    assert ShardDataset(demo_layout, "train").plm_width == 0
+    layout = DataLayout(tmp_path / "data")
+    shutil.copytree(demo_layout.root, layout.root, ignore=shutil.ignore_patterns("pockets"))
+    layout.batches.write_text('{"0": "x", "1": "y"}')
+    for suffix in (".parquet", ".pt"):
+        first, second = (layout.shard("train", n).with_suffix(suffix) for n in (0, 1))
+        shutil.copy(first, second)
+    tensors = torch.load(second, weights_only=True)
+    torch.save({**tensors, "plm": torch.zeros(len(tensors["plm"]), 320)}, second)
+    with pytest.raises(BindraeError, match=r"different width: 0 in .*train-0000.pt, 320 in .*train-0001.pt"):
+        ShardDataset(layout, "train")

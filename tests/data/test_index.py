@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,24 @@ def test_sheets_take_paths_from_their_own_folder(tmp_path: Path, index: Layout, 
     assert list(rows) == ["1e10", "007"], "ids are text, not numbers"
     assert rows["007"]["protein"] == str(there)
     assert rows["007"]["ligand"] == [str(tmp_path / "set" / "files" / "l.sdf")]
+
+
+def test_sheets_may_name_a_group_of_the_protein_file(tmp_path: Path, index: Layout) -> None:
+    touch(tmp_path / "set" / "p.pdb", "four")
+    lines = [
+        "id,protein,ligand",
+        "a,p.pdb,hetatm:STI/A/201",
+        "b,p.pdb,hetatm:STI",
+        "c,p.pdb,hetatm:A B",
+        "d,q.pdb,hetatm:ZN",
+    ]
+    data = index(touch(tmp_path / "set" / "sheet.csv", "\n".join(lines)), "sheet")
+    rows = entries(data)
+    assert {i: row["ligand"] for i, row in rows.items()} == {"a": ["hetatm:STI/A/201"], "b": ["hetatm:STI"]}
+    assert rows["a"]["size"] == 4, "the ligand is part of the protein file"
+    rejected = {row["id"]: row for row in read_table(rejected_path(data.entries)).to_pylist()}
+    assert {i: row["code"] for i, row in rejected.items()} == {"c": "ligand_missing", "d": "protein_missing"}
+    assert "hetatm:NAME/CHAIN/NUMBER" in rejected["c"]["message"]
 
 
 def test_the_demo_lies_inside_packages(index: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,3 +257,19 @@ def test_the_order_does_not_depend_on_the_file_system(
         else:
             folder(tmp_path, name)
     assert [row["id"] for row in find(tmp_path)] == sorted(names)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_100_000_folders_and_a_sheet_of_500_000_rows_in_a_minute_each(tmp_path: Path, index: Layout) -> None:
+    root = tmp_path / "set"
+    for i in range(100_000):
+        folder(root, f"c{i:06d}")
+    start = time.monotonic()
+    assert read_json(sidecar_path(index(root, "pdbbind", n_batches=200).entries))["counts"]["out"] == 100_000
+    assert time.monotonic() - start < 60
+    lines = [f"e{i},set/c{i % 1000:06d}/c{i % 1000:06d}_protein.pdb,hetatm:STI/A/1" for i in range(500_000)]
+    sheet = touch(tmp_path / "big.csv", "\n".join(["id,protein,ligand", *lines]))
+    start = time.monotonic()
+    assert read_json(sidecar_path(index(sheet, "sheet", n_batches=200).entries))["counts"]["out"] == 500_000
+    assert time.monotonic() - start < 60

@@ -10,11 +10,14 @@ import pyarrow as pa
 import pytest
 import torch
 
-from bindrae.config import EmbedSettings
+from bindrae.config import PLM_WIDTH, EmbedSettings, ModelSettings
+from bindrae.data.embeddings import layer_of, read_store
 from bindrae.data.plm import join_windows, load_esm, run_embed, windows
 from bindrae.data.schema import CLEAN
 from bindrae.data.storage import read_json, sha256_file, sha256_text, sidecar_path, write_table
 from bindrae.errors import BindraeError
+from bindrae.model.stage1 import Stage1
+from tests.batches import random_batch
 
 NAME = "esm2_t6_8M_UR50D"
 
@@ -96,12 +99,19 @@ def test_each_distinct_chain_is_embedded_once_by_its_hash(weights: Path, tmp_pat
     assert set(store["embeddings"]) == {sha256_text("MKTAY"), sha256_text("GGSG")}
     assert store["embeddings"][sha256_text("MKTAY")].shape == (5, 320)
     assert store["embeddings"][sha256_text("MKTAY")].dtype == torch.float16
-    assert read_json(sidecar_path(output))["counts"]["weights_sha256"] == sha256_file(weights / f"{NAME}.pt")
+    digest = sha256_file(weights / f"{NAME}.pt")
+    assert read_json(sidecar_path(output))["counts"]["weights_sha256"] == digest
+    identity = {key: value for key, value in store.items() if key != "embeddings"}
+    assert identity == {
+        "plm": NAME, "width": 320, "layer": 6, "dtype": "float16", "weights_sha256": digest, "window": 1022,
+        "overlap": 256,
+    }  # fmt: skip
 
 
 def test_without_a_language_model_nothing_is_stored(tmp_path: Path) -> None:
     run_embed(clean_table(tmp_path / "clean.parquet"), tmp_path / "0000.pt", EmbedSettings())
-    assert torch.load(tmp_path / "0000.pt", weights_only=True) == {"plm": "none", "width": 0, "embeddings": {}}
+    store = read_store(tmp_path / "0000.pt")
+    assert (store["plm"], store["width"], store["layer"], store["embeddings"]) == ("none", 0, 0, {})
 
 
 def test_missing_and_wrong_weights_are_named(weights: Path, tmp_path: Path) -> None:
@@ -110,3 +120,121 @@ def test_missing_and_wrong_weights_are_named(weights: Path, tmp_path: Path) -> N
     assert "embed.weights_dir" in missing.value.hint
     with pytest.raises(BindraeError, match="SHA-256"):
         load_esm(settings(weights, weights_sha256="0" * 64))
+
+
+def test_a_window_in_the_middle_is_fair_esms_own_pass(weights: Path) -> None:
+    sequence = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQDEFGHWY"
+    whole, _ = load_esm(settings(weights))
+    embed, _ = load_esm(settings(weights, window=20, overlap=10))
+    found = embed(sequence)
+    # Windows begin at 0, 10, 20; the middle one gives what lies farther from its cuts than from its neighbours'.
+    torch.testing.assert_close(found[16:24], whole(sequence[10:30])[6:14])
+    torch.testing.assert_close(found[:14], whole(sequence[:20])[:14])
+    torch.testing.assert_close(found[26:], whole(sequence[20:])[6:])
+
+
+def test_unknown_and_foreign_letters_keep_the_length_and_count_as_x(weights: Path) -> None:
+    embed, _ = load_esm(settings(weights))
+    expected = embed("MKXXAXX")
+    assert expected.shape == (7, 320)
+    for odd in ("MKX-AX.", "MKJXA*X", "MKx1A X", "MK<>A\n\u00e9"):
+        assert torch.equal(embed(odd), expected)
+    assert not torch.equal(embed("MKUXAXX"), expected)  # the alphabet knows selenocysteine
+    assert embed("").shape == (0, 320)
+
+
+def test_the_language_model_is_frozen_and_out_of_reach_of_stage1s_optimiser(weights: Path) -> None:
+    embed, _ = load_esm(settings(weights))
+    parameters = dict(embed.model.named_parameters())
+    assert len(parameters) > 100
+    assert not any(p.requires_grad for p in parameters.values())
+    assert not any(module.training for module in embed.model.modules())
+    before = {name: p.clone() for name, p in parameters.items()}
+
+    embedding = embed("MKTAYIAK")
+    assert not embedding.requires_grad
+    assert embedding.grad_fn is None
+    stage1 = Stage1(ModelSettings(d_plm=320))
+    own = {p.untyped_storage().data_ptr() for p in stage1.parameters()}
+    assert not own & {p.untyped_storage().data_ptr() for p in parameters.values()}
+    optimiser = torch.optim.AdamW(stage1.parameters(), lr=0.1)
+    held = {id(p) for group in optimiser.param_groups for p in group["params"]}
+    assert not held & {id(p) for p in parameters.values()}
+
+    batch = random_batch(8)
+    batch.esm = embedding.unsqueeze(0)
+    stage1(batch).atom14.sum().backward()
+    optimiser.step()
+    assert stage1.adapter.linear.weight.grad is not None  # the embedding was used
+    assert all(p.grad is None for p in parameters.values())
+    assert all(torch.equal(parameters[name], value) for name, value in before.items())
+
+
+def test_an_empty_batch_needs_no_weights(tmp_path: Path) -> None:
+    clean = tmp_path / "clean.parquet"
+    write_table(pa.Table.from_pylist([], schema=CLEAN), clean)
+    run_embed(clean, tmp_path / "0000.pt", settings(tmp_path / "nowhere"))
+    store = read_store(tmp_path / "0000.pt")
+    assert (store["width"], store["layer"], store["weights_sha256"], store["embeddings"]) == (320, 6, None, {})
+
+
+def test_the_cache_serves_other_batches_and_only_the_same_model(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean, cache = clean_table(tmp_path / "clean.parquet"), tmp_path / "cache"
+    cached = settings(weights, cache_dir=str(cache))
+    run_embed(clean, tmp_path / "0000.pt", cached)
+    run_embed(clean, tmp_path / "plain.pt", settings(weights))
+    first = torch.load(tmp_path / "0000.pt", weights_only=True)["embeddings"]
+    plain = torch.load(tmp_path / "plain.pt", weights_only=True)["embeddings"]
+    assert all(torch.equal(first[key], plain[key]) for key in plain)
+    files = sorted(cache.glob("*/*/*.pt"))
+    assert [f.stem for f in files] == sorted(first, key=lambda key: (key[:2], key))
+
+    def fail(self: object, sequence: str) -> torch.Tensor:
+        raise AssertionError(f"{sequence} was embedded again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bindrae.data.plm.Embedder.__call__", fail)
+        run_embed(clean, tmp_path / "0001.pt", cached)
+        for other in ({"dtype": "float16"}, {"window": 16, "overlap": 4}):
+            with pytest.raises(AssertionError, match="embedded again"):
+                run_embed(clean, tmp_path / "0002.pt", cached.model_copy(update=other))
+    assert (tmp_path / "0001.pt").read_bytes() == (tmp_path / "0000.pt").read_bytes()
+    sidecars = [read_json(sidecar_path(tmp_path / f"{n}.pt")) | {"seconds": 0} for n in ("0000", "0001")]
+    assert sidecars[0] == sidecars[1]
+
+    files[0].write_bytes(files[1].read_bytes())
+    with pytest.raises(BindraeError, match="another sequence's"):
+        run_embed(clean, tmp_path / "0003.pt", cached)
+    files[0].write_bytes(b"PK damaged")
+    with pytest.raises(BindraeError, match="is damaged") as damaged:
+        run_embed(clean, tmp_path / "0003.pt", cached)
+    assert "delete this file" in damaged.value.hint
+
+
+def test_a_store_that_does_not_hold_what_it_says_is_refused(weights: Path, tmp_path: Path) -> None:
+    output = tmp_path / "0000.pt"
+    run_embed(clean_table(tmp_path / "clean.parquet"), output, settings(weights))
+    store = read_store(output)
+    key = next(iter(store["embeddings"]))
+    for wrong in (torch.zeros(5, 640), torch.zeros(5, 320, dtype=torch.float16)):
+        torch.save({**store, "embeddings": {**store["embeddings"], key: wrong}}, output)
+        with pytest.raises(BindraeError, match=NAME):
+            read_store(output)
+    output.write_bytes(output.read_bytes()[:1000])
+    with pytest.raises(BindraeError, match="damaged"):
+        read_store(output)
+    with pytest.raises(BindraeError, match="does not exist"):
+        read_store(tmp_path / "0001.pt")
+
+
+def test_weights_of_another_size_under_the_same_name_are_refused(weights: Path, tmp_path: Path) -> None:
+    other = "esm2_t12_35M_UR50D"
+    (tmp_path / f"{other}.pt").write_bytes((weights / f"{NAME}.pt").read_bytes())
+    with pytest.raises(BindraeError, match=r"\(320, 6\), not \(480, 12\)"):
+        load_esm(settings(tmp_path, plm=other))
+
+
+def test_the_layer_is_the_last_of_each_model() -> None:
+    assert [layer_of(name) for name in PLM_WIDTH] == [0, 6, 12, 30, 33, 36, 48]

@@ -76,7 +76,7 @@ def test_the_rows_hold_what_the_files_held(cleaned: Path) -> None:
     assert two["context_element"].tolist() == [30]
     assert two["context_xyz"].shape == (1, 3)
     assert two["ligand_charge"].tolist().count(-1) == 1
-    assert dict(two["notes"]) == {"context_atoms_kept": 1}
+    assert dict(two["notes"]) == {"context_atoms_kept": 1, "ion_charges_assumed": 1}
     root = cleaned.parent.parent
     assert two["protein_sha256"] == sha256_file(root / "two" / "two_protein.pdb")
     assert two["ligand_sha256"] == sha256_file(root / "two" / "two_ligand.sdf")

@@ -30,6 +30,14 @@ def quality_of(layout: DataLayout, **settings: Any) -> dict[str, Any]:
     return dict(json.loads(layout.quality.read_text()))
 
 
+def omega_of(torsions: dict[str, Any]) -> tuple[list[float], list[bool]]:
+    return [math.degrees(angle) for angle in torsions["angles"][:, 2]], torsions["defined"][:, 2].tolist()
+
+
+def is_twisted(degrees: float, defined: bool) -> bool:
+    return defined and 30 <= abs(degrees) <= 150
+
+
 def test_numbers_equal_a_slow_count(dataset: Dataset) -> None:
     layout, complexes = dataset
     data = quality_of(layout)
@@ -40,6 +48,9 @@ def test_numbers_equal_a_slow_count(dataset: Dataset) -> None:
         "tokens": [len(c["tokens"]["xyz"]) for c in complexes],
         "ligand_atoms": [len(c["clean"]["ligand_element"]) for c in complexes],
         "missing_heavy_atoms": [dict(c["clean"]["notes"]).get("missing_heavy_atoms", 0) for c in complexes],
+        "chains": [1] * 12,
+        "context_atoms": [0] * 12,
+        "twisted_peptides": [sum(map(is_twisted, *omega_of(c["torsions"]))) for c in complexes],
     }
     ids = [c["clean"]["id"] for c in complexes]
     for name, values in per_complex.items():
@@ -66,7 +77,7 @@ def test_residues_and_angles_equal_a_slow_count(dataset: Dataset) -> None:
     data = quality_of(layout)
     names = (*RESIDUE_NAMES, "UNK")
     types: dict[str, Counter[str]] = {name: Counter() for name in names}
-    histogram = {"chi1": [0] * 72, "chi2": [0] * 72}
+    histogram = {f"chi{k}": [0] * 72 for k in (1, 2, 3, 4)}
     for c in complexes:
         for i, aatype in enumerate(c["clean"]["aatype"]):
             found = types[names[aatype]]
@@ -74,7 +85,7 @@ def test_residues_and_angles_equal_a_slow_count(dataset: Dataset) -> None:
             found["pocket"] += int(c["pocket"]["contact"][i])
             for k in range(4):
                 found[f"chi{k + 1}"] += int(c["torsions"]["defined"][i, 3 + k])
-                if k < 2 and c["torsions"]["defined"][i, 3 + k]:
+                if c["torsions"]["defined"][i, 3 + k]:
                     place = (math.degrees(c["torsions"]["angles"][i, 3 + k]) + 180) // 5
                     histogram[f"chi{k + 1}"][min(71, max(0, int(place)))] += 1
     assert {k: dict(v) for k, v in types.items() if v} == {
@@ -124,7 +135,7 @@ def test_stages_inputs_and_provenance(dataset: Dataset) -> None:
     reasons = [(r["stage"], r["code"], r["count"], len(r["examples"])) for r in data["rejections"]]
     assert reasons == [("index", "ligand_missing", 1, 1), ("clean", "ligand_far", 2, 1)]
     assert data["inputs"]["sources"] == [{"source": "set", "complexes": 14, "bytes": 14000}]
-    assert data["provenance"]["settings"] == {"max_examples": 1}
+    assert data["provenance"]["settings"] == QualitySettings(max_examples=1).model_dump()
     assert set(data["provenance"]) == {"stage", "version", "settings", "seconds"}
 
 
@@ -213,3 +224,59 @@ def test_tables_of_two_runs_are_refused(dataset: Dataset) -> None:
     write_table(schema.rows_to_table(rows, schema.POCKET), layout.batch("pocket", 0))
     with pytest.raises(BindraeError, match="different residues"):
         quality_of(layout)
+
+
+def test_peptide_bonds_and_ramachandran_equal_a_slow_count(dataset: Dataset) -> None:
+    layout, complexes = dataset
+    found = quality_of(layout)["backbone"]
+    wanted: Counter[str] = Counter()
+    residues: Counter[str] = Counter()
+    for c in complexes:
+        types = c["clean"]["aatype"]
+        omegas = list(zip(*omega_of(c["torsions"]), strict=True))
+        for i, (omega, defined) in enumerate(omegas):
+            wanted["peptide_bonds"] += defined
+            wanted["twisted"] += is_twisted(omega, defined)
+            # The conftest's angles are random: the last row of a complex may be "defined" too; only here.
+            if defined and abs(omega) < 30 and i + 1 < len(omegas):
+                wanted["cis_before_proline" if types[i + 1] == 14 else "cis_before_others"] += 1
+        both = c["torsions"]["defined"][:, :2].all(1)
+        for kind in types[both]:
+            residues[{7: "GLY", 14: "PRO"}.get(int(kind), "general")] += 1
+    assert found["peptide_bonds"] == wanted["peptide_bonds"]
+    assert found["twisted"] == wanted["twisted"]
+    cis = ("cis_before_proline", "cis_before_others")
+    assert 0 <= sum(found[key] - wanted[key] for key in cis) <= len(complexes)
+    assert {name: sum(n for *_, n in cells) for name, cells in found["ramachandran"].items()} == residues
+
+
+def test_an_excluded_side_and_the_leakage_report_are_shown(dataset: Dataset, check_page: Callable[[Path], str]) -> None:
+    layout, complexes = dataset
+    sides = [
+        {"id": c["clean"]["id"], "cluster": "one", "split": ("excluded", "test")[i % 2]}
+        for i, c in enumerate(complexes)
+    ]
+    write_table(pa.Table.from_pylist(sides, schema=schema.SPLIT), layout.split)
+    leakage = {
+        "highest identity": {"train-test": {"identity": 0.287, "pairs": 3}, "val-test": {"identity": None, "pairs": 0}},
+        "hits_above": 0,
+    }
+    write_sidecar(layout.split, "split", 1, {}, {}, {"complexes": 12, "leakage": leakage}, 1.0)
+    data = quality_of(layout)
+    assert list(data["split"]["sides"]) == ["test", "excluded"]
+    assert data["split"]["sides"]["excluded"]["complexes"] == 6
+    assert data["split"]["clusters_on_two_sides"] == 0
+    assert data["split"]["leakage"] == leakage
+    words = check_page(layout.quality.with_suffix(".html"))
+    assert "6 accepted complexes on the side “excluded”" in words
+    assert "Leakage between the sides: highest identity" in words
+    assert "train-test 0.287 3" in words
+    assert "hits above 0" in words
+
+
+def test_a_sample_of_no_complex_leaves_the_floors_out(dataset: Dataset, check_page: Callable[[Path], str]) -> None:
+    layout, _ = dataset
+    data = quality_of(layout, floor_complexes=0)
+    assert data["floors"]["complexes"] == 0
+    assert data["floors"]["clash_atoms_pct"] is None
+    assert "Crystal clashes" not in check_page(layout.quality.with_suffix(".html"))

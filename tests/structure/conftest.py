@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from bindrae.config import CleanSettings
-from bindrae.structure.protein import ContextAtoms, ResidueTable, build_residue_table, read_atoms
+from bindrae.structure.atoms import read_atoms
+from bindrae.structure.context import ContextAtoms
+from bindrae.structure.protein import build_residue_table
+from bindrae.structure.table import ResidueTable
 from complexes import Atom, write_pdb
 
 Cleaned = tuple[ResidueTable, ContextAtoms, dict[str, int]]

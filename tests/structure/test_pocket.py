@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 
 from bindrae.chem import residues as aa
 from bindrae.config import PocketSettings
+from bindrae.structure.context import nearest_ligand_distance
 from bindrae.structure.pocket import pocket_of, pocket_weights, virtual_cb
-from bindrae.structure.protein import nearest_ligand_distance
 from complexes import peptide, random_rotation
 
 

@@ -15,20 +15,22 @@ import pytest
 from bindrae.chem import residues as aa
 from bindrae.config import CleanSettings
 from bindrae.errors import RejectedComplex
-from bindrae.structure.protein import build_residue_table, read_atoms
+from bindrae.structure.atoms import read_atoms
+from bindrae.structure.protein import build_residue_table
 from complexes import Atom, hetero, pdb_text, peptide, rename, write_pdb
 
 Clean = Callable[..., Any]
+SHIFT = 0.2  # small enough for bonds to stay possible
 
 
 def with_altlocs(first: float, second: float) -> list[Atom]:
-    """ASG whose serine has its side chain twice; location B stands 1 A higher."""
+    """ASG whose serine has its side chain twice; location B stands 0.2 A higher."""
     out = []
     for a in peptide("ASG"):
         if a.number == 2 and a.name in ("CB", "OG"):
             x, y, z = a.xyz
             out.append(replace(a, altloc="A", occupancy=first))
-            out.append(replace(a, altloc="B", occupancy=second, xyz=(x, y, z + 1.0)))
+            out.append(replace(a, altloc="B", occupancy=second, xyz=(x, y, z + SHIFT)))
         else:
             out.append(a)
     return out
@@ -38,7 +40,7 @@ def with_altlocs(first: float, second: float) -> list[Atom]:
     ("first", "second", "rule", "height"),
     [
         (0.6, 0.4, "highest_occupancy", 0.0),
-        (0.4, 0.6, "highest_occupancy", 1.0),
+        (0.4, 0.6, "highest_occupancy", SHIFT),
         (0.5, 0.5, "highest_occupancy", 0.0),
         (0.0, 0.0, "highest_occupancy", 0.0),
         (0.4, 0.6, "first", 0.0),
@@ -49,7 +51,8 @@ def test_one_alternate_location_a_residue(clean: Clean, first: float, second: fl
     table, _, notes = clean(with_altlocs(first, second), altlocs=rule)
     assert np.allclose(table.xyz[1, 4:6, 2], plain.xyz[1, 4:6, 2] + height, atol=1e-3)
     assert np.array_equal(table.xyz[:, :4], plain.xyz[:, :4])
-    assert notes == {"altloc_atoms_dropped": 2}
+    empty = {"zero_occupancy_atoms": 2} if first == second == 0 else {}
+    assert notes == {"altloc_atoms_dropped": 2, **empty}
 
 
 def test_locations_are_never_mixed_within_a_residue(clean: Clean) -> None:
@@ -57,7 +60,7 @@ def test_locations_are_never_mixed_within_a_residue(clean: Clean) -> None:
     atoms = [replace(a, occupancy=0.2) if (a.altloc, a.name) == ("B", "CB") else a for a in with_altlocs(0.45, 0.9)]
     plain, _, _ = clean(peptide("ASG"))
     table, _, _ = clean(atoms)
-    assert np.allclose(table.xyz[1, 4:6, 2], plain.xyz[1, 4:6, 2] + 1.0, atol=1e-3)
+    assert np.allclose(table.xyz[1, 4:6, 2], plain.xyz[1, 4:6, 2] + SHIFT, atol=1e-3)
 
 
 def test_an_atom_that_only_the_losing_location_has_is_missing(clean: Clean) -> None:
@@ -173,7 +176,7 @@ def test_a_missing_file_is_rejected(tmp_path: Path) -> None:
         ("a.xyz", b"1\n\nC 0 0 0\n", "protein_unreadable"),
         ("a.pdb", pdb_text(hetero("HOH", 1, {"O": (0, 0, 0)})).encode(), "protein_empty"),
         ("a.pdb", pdb_text(hetero("GOL", 1, {"C1": (5, 5, 5)})).encode(), "protein_empty"),
-        ("a.pdb", pdb_text([a for a in peptide("AKG") if a.name == "CA"]).encode(), "protein_empty"),
+        ("a.pdb", pdb_text([a for a in peptide("AKG") if a.name == "CA"]).encode(), "protein_without_backbone"),
     ],
 )
 def test_files_without_a_protein_are_rejected(tmp_path: Path, name: str, content: bytes, code: str) -> None:
@@ -189,4 +192,4 @@ def test_coordinates_that_are_no_numbers_are_missing_atoms(tmp_path: Path) -> No
     (tmp_path / "a.pdb").write_text("\n".join(lines))
     table, _, notes = build_residue_table(read_atoms(tmp_path / "a.pdb"), np.zeros((1, 3)) - 2, CleanSettings(), "a")
     assert np.isfinite(table.xyz).all()
-    assert notes == {"missing_heavy_atoms": 1}
+    assert notes == {"coordinates_unreadable": 1, "missing_heavy_atoms": 1}

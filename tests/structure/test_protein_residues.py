@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bindrae.chem import residues as aa
-from complexes import hetero, peptide, rename
+from complexes import Atom, hetero, peptide, rename
 
 Clean = Callable[..., Any]
 
@@ -78,11 +78,46 @@ def test_phosphorylated_residues_become_their_parent(clean: Clean, name: str, pa
     assert counted["unknown_residues"] == 1
 
 
-def test_a_d_residue_keeps_its_place_in_the_chain(clean: Clean) -> None:
-    table, _, notes = clean([replace(a, hetero=a.number == 2) for a in rename(peptide("AVG"), 2, "DVA")])
-    assert table.sequences() == ["AVG"]
+def d_valine() -> list[Atom]:
+    """AVG whose valine is of D form: its side chain reflected in the plane of N, CA and C."""
+    atoms = peptide("AVG")
+    N, CA, C = (np.array(next(a.xyz for a in atoms if (a.number, a.name) == (2, n))) for n in ("N", "CA", "C"))
+    normal = np.cross(N - CA, C - CA)
+    normal /= np.linalg.norm(normal)
+    return [
+        replace(a, xyz=tuple((np.array(a.xyz) - 2 * np.dot(np.array(a.xyz) - CA, normal) * normal).tolist()))
+        if a.number == 2 and a.name.startswith(("CB", "CG"))
+        else a
+        for a in atoms
+    ]
+
+
+def test_a_d_residue_keeps_its_place_but_no_l_type(clean: Clean) -> None:
+    """gemmi's table has DVA as valine, whose side chain no torsion turns into its mirror image."""
+    atoms = [replace(a, hetero=a.number == 2) for a in rename(d_valine(), 2, "DVA")]
+    table, _, notes = clean(atoms)
+    assert table.sequences() == ["AXG"]
+    assert table.mask[1].tolist() == [True] * 4 + [False] * 10
     assert table.linked.tolist() == [True, True, False]
-    assert notes == {"modified_residues_mapped": 1}
+    assert notes == {
+        "d_residues": 1,
+        "unknown_residues": 1,
+        "atoms_outside_the_type_dropped": 3,
+        "missing_heavy_atoms": 1,
+    }
+    cut, context, counted = clean(atoms, d_residues="context")
+    assert cut.sequences() == ["AG"]
+    assert cut.linked.tolist() == [False, False]
+    assert set(context.residue_name) == {"DVA"}
+    assert len(context.element) == 7
+    assert counted == {"d_residues": 1, "context_atoms_kept": 7}
+
+
+def test_an_l_name_on_mirrored_coordinates_is_flagged_and_masked(clean: Clean) -> None:
+    table, _, notes = clean(d_valine())
+    assert table.sequences() == ["AVG"]
+    assert table.mask[1].tolist() == [True] * 4 + [False] * 10
+    assert notes == {"mirrored_residues": 1, "missing_heavy_atoms": 3}
 
 
 def test_insertion_codes_are_residues_of_their_own(clean: Clean) -> None:

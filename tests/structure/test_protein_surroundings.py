@@ -30,7 +30,8 @@ def test_metals_are_context_with_their_element(clean: Clean, name: str, number: 
     assert context.element.tolist() == [number]
     assert context.residue_name == [name]
     assert np.allclose(context.xyz, [(0.0, 6.5, 0.0)])
-    assert notes == {"context_atoms_kept": 1}
+    assert context.charge.tolist() == [2], "the file gives no charge"
+    assert notes == {"context_atoms_kept": 1, "ion_charges_assumed": 1}
 
 
 def test_a_cofactor_is_kept_whole_or_not_at_all(clean: Clean) -> None:

@@ -55,7 +55,7 @@ if command == "split":
     import pyarrow.parquet as pq
 
     settings = json.loads(options["--settings"])
-    (data / "split.json").write_text(json.dumps({"version": 1, "settings": settings}))
+    (data / "split.json").write_text(json.dumps({"version": 2, "settings": settings}))
     ids = pq.read_table(data / "index" / "entries.parquet")["id"].to_pylist()
     rows = [{"id": name, "cluster": name, "split": "test" if settings["seed"] else "train"} for name in sorted(ids)]
     pq.write_table(pa.Table.from_pylist(rows), data / "split.parquet")

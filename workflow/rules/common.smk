@@ -184,6 +184,21 @@ def dataset_files() -> list[str]:
     return [str(ROOT)]
 
 
+def benchmark_files() -> list[str]:
+    """Clean tables of the dataset to test on; split runs again when they change."""
+    if CONFIG.split.benchmark is None:
+        return []
+    other = DataLayout(Path(CONFIG.split.benchmark).expanduser())
+    if other.batches.is_file():
+        tables = [other.batch("clean", number) for number in other.batch_numbers()]
+        if all(table.is_file() for table in tables):
+            return [str(table) for table in tables]
+    raise WorkflowError(
+        f"split.benchmark: {other.root} holds no prepared dataset",
+        "prepare it first, up to clean: `snakemake clean --configfile ITS_CONFIG`",
+    )
+
+
 def contract_of(stage: str) -> dict:
     """What index and split are asked for, in the form of their sidecars: a dry run sees from it that they change."""
     settings = getattr(CONFIG, stage).model_dump(mode="json")

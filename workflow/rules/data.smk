@@ -22,7 +22,8 @@ checkpoint index:
     params:
         data=DATA.root,
         root=["--root", str(ROOT)] if ROOT else [],
-        settings=settings_of("index"),
+        # A function: an address template holds {id}, which would be taken for a wildcard.
+        settings=lambda wildcards: settings_of("index"),
         version=VERSIONS["index"],
     shell:
         "bindrae index --data {params.data} {params.root:q} --settings {params.settings:q}"
@@ -170,6 +171,7 @@ checkpoint split:
         index_rejected=ancient(rules.index.output.rejected),
         clean=every_batch(output_of("clean")),
         rejected=every_batch(rejected_of("clean")),
+        benchmark=benchmark_files(),
     output:
         table=str(DATA.split),
         sidecar=str(sidecar_path(DATA.split)),
@@ -243,6 +245,11 @@ rule quality:
     output:
         table=str(DATA.quality),
         page=str(DATA.quality.with_suffix(".html")),
+        pockets=(
+            [str(DATA.root / "pockets" / "index.tsv")]
+            if CONFIG.quality.write_pocket_pdb
+            else []
+        ),
     log:
         log_of("quality"),
     benchmark:

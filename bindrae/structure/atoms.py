@@ -1,0 +1,244 @@
+"""Reading a protein file into flat atom arrays, and putting its atoms together into residues."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from bindrae.chem import residues as aa
+from bindrae.errors import RejectedComplex
+from bindrae.structure.names import FOUR_LETTERS, WATER_NAMES
+from bindrae.structure.notes import Notes, note
+
+_HYDROGENS = (1, 119)  # gemmi's flat arrays number deuterium 119
+_ELEMENTS = {"C": 6, "N": 7, "O": 8, "S": 16}
+_PDB_ENDINGS = (".pdb", ".ent", ".pdb1", ".pdbqt", ".brk")
+_CIF_ENDINGS = (".cif", ".mmcif", ".pdbx")
+MAX_COORDINATE = 1e5
+"""Coordinates beyond this (A) are no numbers of a crystal: neither format writes them, float32 cannot resolve them."""
+_COLUMNS = (
+    "name", "residue_name", "chain", "number", "insertion", "altloc", "occupancy", "bfactor", "element", "charge",
+    "hetero", "xyz",
+)  # fmt: skip
+
+
+@dataclass
+class Atoms:
+    """Flat atom arrays of one model, heavy atoms only, waters gone; the raw material of the table."""
+
+    name: np.ndarray  # [A] S8
+    residue_name: np.ndarray  # [A] S8
+    chain: np.ndarray  # [A] S8
+    number: np.ndarray  # [A] int32
+    insertion: np.ndarray  # [A] S1
+    altloc: np.ndarray  # [A] S1
+    occupancy: np.ndarray  # [A] float32
+    bfactor: np.ndarray  # [A] float32
+    element: np.ndarray  # [A] int16, atomic number
+    charge: np.ndarray  # [A] int8
+    hetero: np.ndarray  # [A] bool
+    xyz: np.ndarray  # [A, 3] float32
+    resolution: float | None = None  # angstrom, from the header
+    parents: dict[str, str] = field(default_factory=dict)  # parent of modified residues, from the header
+    notes: Notes = field(default_factory=dict)  # what reading had to mend
+
+    def select(self, index: np.ndarray) -> Atoms:
+        """The same arrays for some atoms."""
+        return replace(self, **{name: getattr(self, name)[index] for name in _COLUMNS})
+
+
+def read_atoms(path: Path) -> Atoms:
+    """Read the first model of a PDB or mmCIF file (also gzipped) as flat arrays.
+
+    The content decides the format, whatever the name ends with. Hydrogens and waters are left out.
+
+    Raises
+    ------
+    RejectedComplex
+        ``protein_missing``, ``protein_unreadable`` or ``protein_empty``.
+    """
+    if not path.is_file():
+        raise RejectedComplex("protein_missing", f"{path} does not exist")
+    structure, shuffled = _parse(path)
+    notes: Notes = {}
+    note(notes, "models_dropped", max(len(structure) - 1, 0))
+    while len(structure) > 1:
+        del structure[-1]
+    try:
+        flat = gemmi.FlatStructure(structure)
+    except RuntimeError as error:
+        raise RejectedComplex("protein_unreadable", f"{path}: {error}") from None
+    if not len(flat):
+        raise RejectedComplex("protein_empty", f"{path} holds no atoms")
+    flat.strings_as_numbers = False
+    resolution = float(structure.resolution)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and a missing atom
+        xyz, occupancy, bfactor = (np.asarray(x).astype(np.float32) for x in (flat.pos, flat.occ, flat.b_iso))
+    atoms = Atoms(
+        name=np.asarray(flat.atom_names),
+        residue_name=np.asarray(flat.residue_names),
+        chain=np.asarray(flat.chain_ids),
+        number=flat.resnums.astype(np.int32),
+        insertion=flat.icodes.view("S1"),
+        altloc=flat.altlocs.view("S1"),
+        occupancy=occupancy,
+        bfactor=bfactor,
+        element=flat.elements.astype(np.int16),
+        charge=flat.charge.astype(np.int8),
+        hetero=flat.het_flags == ord("H"),
+        xyz=xyz,
+        resolution=resolution if 0 < resolution < 100 else None,
+        parents=_parents(structure),
+        notes=notes,
+    )
+    if shuffled:
+        atoms = atoms.select(np.argsort(flat.serials, kind="stable"))
+    return _mend(atoms)
+
+
+def _parents(structure: gemmi.Structure) -> dict[str, str]:
+    stated = ((m.res_id.name, m.parent_comp_id) for m in structure.mod_residues)
+    return {name: parent for name, parent in stated if parent in aa.TYPE_OF_NAME}
+
+
+def _parse(path: Path) -> tuple[gemmi.Structure, bool]:
+    """gemmi's structure, and whether only the serial numbers tell the order of the file's atoms.
+
+    Every fault of the file is a rejection.
+    """
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise RejectedComplex("protein_unreadable", f"{path}: {error}") from None
+    if b"\0" in data:
+        raise RejectedComplex("protein_unreadable", f"{path} is a binary file")
+    if b"\n" not in data:
+        data = data.replace(b"\r", b"\n")  # line ends of old Macintosh programs
+    name = path.name.lower().removesuffix(".gz")
+    start = next((line.lower() for line in data[:100_000].split(b"\n") if line.strip() and line[:1] != b"#"), b"")
+    if start.lstrip().startswith(b"data_"):
+        form = gemmi.CoorFormat.Mmcif
+    elif name.endswith(_PDB_ENDINGS) or b"\nATOM  " in data or data.startswith(b"ATOM  "):
+        form = gemmi.CoorFormat.Pdb
+    elif name.endswith(_CIF_ENDINGS):
+        form = gemmi.CoorFormat.Mmcif
+    else:
+        raise RejectedComplex("protein_unreadable", f"{path}: neither name nor content is that of PDB or mmCIF")
+    numbered = number_lines(data) if form == gemmi.CoorFormat.Pdb else None
+    try:
+        structure = gemmi.read_structure_string(numbered or data, merge_chain_parts=False, format=form)
+        return structure, numbered is not None or form == gemmi.CoorFormat.Mmcif
+    except (RuntimeError, ValueError, MemoryError, IndexError, OverflowError) as error:
+        message = " ".join(str(error).split())[:300]  # gemmi quotes the line, whatever bytes it holds
+        raise RejectedComplex("protein_unreadable", f"{path}: {message}") from None
+
+
+def number_lines(data: bytes) -> bytes | None:
+    """Serial numbers in file order for a PDB file that writes one residue's label in several places.
+
+    gemmi puts all atoms under one chain, number, insertion code and name into one residue, wherever they stand: two
+    chains without ids become one, atom upon atom. Sorted by these serial numbers they come apart again.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+
+    Returns
+    -------
+    bytes or None
+        The file with other serial numbers; None where each residue stands in one place (nearly every file).
+    """
+    text = np.frombuffer(data, dtype=np.uint8)
+    end = data.find(b"ENDMDL")  # only the first model is read
+    starts = np.append(0, np.flatnonzero(text[: end if end >= 0 else None] == ord("\n")) + 1)
+    starts = starts[starts + 27 < len(text)]
+    records = text[starts[:, None] + np.arange(4)].view(np.uint32).ravel() & 0xDFDFDFDF  # upper case
+    starts = starts[np.isin(records, np.frombuffer(b"ATOMHETA", dtype=np.uint32))]
+    # Chain, number, insertion code and the last letter of the name, as one integer.
+    keys = text[starts[:, None] + np.arange(19, 27)].view(np.uint64).ravel()
+    runs = keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
+    if len(np.unique(runs)) == len(runs):
+        return None
+    # Hybrid-36: decimal below 100,000, then A0000 and on, base 36.
+    order = np.arange(len(starts))
+    decimal = order[:, None] // 10 ** np.arange(4, -1, -1) % 10
+    high = (order[:, None] - 100_000 + 10 * 36**4) // 36 ** np.arange(4, -1, -1) % 36
+    digits = np.where(order[:, None] < 100_000, decimal, high)
+    changed = text.copy()
+    changed[starts[:, None] + np.arange(6, 11)] = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", np.uint8)[
+        digits
+    ]
+    return changed.tobytes()
+
+
+def _mend(atoms: Atoms) -> Atoms:
+    """Numbers that are none, fourth letters of residue names, elements; then hydrogens and waters go."""
+    notes = atoms.notes
+    finite = np.isfinite(atoms.xyz).all(axis=1) & (np.abs(atoms.xyz) < MAX_COORDINATE).all(axis=1)
+    note(notes, "coordinates_unreadable", np.count_nonzero(~finite))
+    broken = ~(np.isfinite(atoms.occupancy) & np.isfinite(atoms.bfactor))
+    note(notes, "occupancies_or_bfactors_unreadable", np.count_nonzero(broken))
+    atoms.occupancy = np.nan_to_num(atoms.occupancy, posinf=0.0, neginf=0.0)
+    atoms.bfactor = np.nan_to_num(atoms.bfactor, posinf=0.0, neginf=0.0)
+    _join_fourth_letters(atoms)
+
+    names, which = unique_labels(atoms.residue_name)
+    standard = np.array([aa.ALIASES.get(text(name), text(name)) in aa.TYPE_OF_NAME or name == b"MSE" for name in names])
+    water = np.array([name in WATER_NAMES for name in names])
+    # In an amino acid the name of an atom says its element; the column may be blank, shifted or wrong (CA, HG).
+    atom_names, named = unique_labels(atoms.name)
+    by_name = np.array([_element_of_name(text(name)) for name in atom_names], dtype=np.int16)[named]
+    known = standard[which] & (by_name > 0)
+    wrong = known & (by_name != atoms.element) & ~((by_name == 1) & np.isin(atoms.element, _HYDROGENS))
+    note(notes, "elements_corrected", np.count_nonzero(wrong))
+    element = np.where(wrong, by_name, atoms.element).astype(np.int16)
+    atoms = replace(atoms, element=element)
+    return atoms.select(np.flatnonzero(finite & ~np.isin(element, _HYDROGENS) & ~water[which]))
+
+
+def _element_of_name(name: str) -> int:
+    """Atomic number that an atom name means within one of the 20 amino acids (or MSE); 0 when it means none."""
+    if name == "SE":
+        return 34
+    if name in _SLOT_NAMES or name == "OXT":
+        return _ELEMENTS[name[0]]
+    return 1 if name.lstrip("0123456789")[:1] in ("H", "D") else 0
+
+
+_SLOT_NAMES = frozenset(name for names in aa.ATOM14_NAMES for name in names if name)
+
+
+def _join_fourth_letters(atoms: Atoms) -> None:
+    """``ASPP`` in chain A reads as ASP in chain PA, as does the water TIP3: give the letter back to the name."""
+    labels = np.ascontiguousarray(np.stack([atoms.chain, atoms.residue_name], axis=1)).view("S16").ravel()
+    first = np.flatnonzero(np.append(True, labels[1:] != labels[:-1]))
+    pairs = set(zip(atoms.chain[first].tolist(), atoms.residue_name[first].tolist(), strict=True))
+    chains = {chain for chain, _ in pairs}
+    fourth = {pair for pair in pairs if text(pair[1]) + text(pair[0][:1]) in FOUR_LETTERS}
+    for chain, name in sorted(fourth):
+        # Where the file has chain "A", "PA" is a letter and a chain; where it has blank ones, so is "P" that holds
+        # nothing but such names.
+        if chain[1:] in chains and all(pair in fourth for pair in pairs if pair[0] == chain):
+            here = np.flatnonzero((atoms.chain == chain) & (atoms.residue_name == name))
+            note(atoms.notes, "four_letter_names_joined", len(here))
+            atoms.residue_name[here] = name + chain[:1]
+            atoms.chain[here] = chain[1:]
+
+
+def text(value: bytes) -> str:
+    """A label as text; bytes that are no ASCII stand for themselves, so that any file can be named."""
+    return value.decode("latin-1")
+
+
+def unique_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`numpy.unique` with the inverse for S8 labels, sorted as integers, which is several times faster."""
+    codes, inverse = np.unique(np.ascontiguousarray(labels).view(np.int64), return_inverse=True)
+    return codes.view("S8"), inverse.ravel()
