@@ -344,7 +344,10 @@ class TrainingSettings(Settings):
 class EvaluationSettings(Settings):
     """The evaluation of the best model on one side of the split."""
 
-    side: Literal["train", "val", "test"] = Field("test", description="Side that is scored.")
+    side: Literal["train", "val", "test", "all"] = Field("test", description="Side that is scored.")
+    data: str | None = Field(
+        None, description="Data folder of another dataset to score on (protocol benchmark); null scores this one."
+    )
     bootstrap: Annotated[int, Field(ge=100)] = Field(1000, description="Bootstrap samples over sequence clusters.")
     seed: int = Field(0, description="Seed of the bootstrap.")
 

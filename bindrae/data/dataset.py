@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from bindrae.data.batch import IPABatch, Sample, atom_radii, collate_ipa_batch, crop_sample
-from bindrae.data.layout import DataLayout
+from bindrae.data.layout import SIDES, DataLayout
 from bindrae.data.shards import AXES, shard_tensors_path
 from bindrae.data.storage import read_table
 from bindrae.errors import BindraeError
@@ -35,7 +35,7 @@ class ShardDataset(Dataset[tuple[str, Sample]]):
     Parameters
     ----------
     layout : DataLayout
-    side : {"train", "val", "test"}
+    side : {"train", "val", "test", "all"}
 
     Attributes
     ----------
@@ -54,11 +54,10 @@ class ShardDataset(Dataset[tuple[str, Sample]]):
 
     def __init__(self, layout: DataLayout, side: str) -> None:
         self.side = side
-        numbers = layout.batch_numbers()
-        tables = [read_table(layout.shard(side, number)) for number in numbers]
-        self.files = [
-            file for n in numbers for file in (layout.shard(side, n), shard_tensors_path(layout.shard(side, n)))
-        ]
+        sides = SIDES if side == "all" else (side,)
+        shards = [layout.shard(one, number) for one in sides for number in layout.batch_numbers()]
+        tables = [read_table(shard) for shard in shards]
+        self.files = [file for shard in shards for file in (shard, shard_tensors_path(shard))]
         if not any(table.num_rows for table in tables):
             raise BindraeError(
                 f"the {side} side of {layout.root} holds no complex",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,7 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load_model(run.model, device)
-    dataset = ShardDataset(layout, settings.side)
+    dataset = ShardDataset(layout if settings.data is None else DataLayout(Path(settings.data)), settings.side)
     training = ShardDataset(layout, "train")
     samples = (training[i][1] for i in range(len(training)))
     table = count_rotamers(

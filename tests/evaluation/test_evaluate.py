@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,14 @@ def test_figures_follow_from_the_residue_table(run: RunLayout, demo_layout: Data
 def test_a_run_without_a_model_is_named(demo_layout: DataLayout, tmp_path: Path) -> None:
     with pytest.raises(BindraeError, match=r"model.safetensors does not exist"):
         run_evaluation(demo_layout, RunLayout(tmp_path), EvaluationSettings())
+
+
+def test_another_dataset_can_be_scored_whole(demo_layout: DataLayout, run: RunLayout, tmp_path: Path) -> None:
+    other = RunLayout(tmp_path)
+    other.root.mkdir(exist_ok=True)
+    shutil.copy(run.model, other.model)
+    settings = EvaluationSettings(side="all", data=str(demo_layout.root), bootstrap=100)
+    run_evaluation(demo_layout, other, settings, threads=2)
+    result = read_json(other.evaluation)
+    assert sorted(entry["id"] for entry in result["by_complex"]) == ["1s2g", "1s3v", "1uou"]
+    assert result["rows"]["crystal"]["overall"]["chi1_acc20"]["low"] == 100.0
