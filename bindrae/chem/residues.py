@@ -89,7 +89,7 @@ ALIASES: dict[str, str] = {
 }  # fmt: skip
 
 # Atoms of modified residues that take the place of the parent's atom.
-ATOM_ALIASES: dict[str, dict[str, str]] = {"MSE": {"SE": "SD"}, "CSO": {}, "SEC": {"SE": "SG"}}
+ATOM_ALIASES: dict[str, dict[str, str]] = {"MSE": {"SE": "SD"}, "SEC": {"SE": "SG"}}
 
 BONDI_RADII: dict[str, float] = {
     "H": 1.20, "C": 1.70, "N": 1.55, "O": 1.52, "F": 1.47, "P": 1.80, "S": 1.80, "CL": 1.75, "AS": 1.85, "SE": 1.90,

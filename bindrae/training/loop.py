@@ -16,12 +16,13 @@ import numpy as np
 import torch
 
 from bindrae.config import ModelSettings, TrainingSettings
+from bindrae.data.batch import collate_ipa_batch
 from bindrae.data.dataset import IPABatch, Sample, ShardDataset, create_ipa_dataloader, crop_sample, epoch_order
 from bindrae.data.layout import DataLayout, RunLayout
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import atomic_path, sha256_file, sha256_text, write_sidecar, write_text
 from bindrae.errors import BindraeError
-from bindrae.evaluation.evaluate import model_predictor, score_dataset
+from bindrae.evaluation.evaluate import Atoms, score_dataset
 from bindrae.evaluation.scoring import figures
 from bindrae.geometry.rigid import add_rigid_noise, build_frames_from_3_points
 from bindrae.model.features import rebuild_backbone
@@ -121,12 +122,17 @@ def validate(
     """Losses and metrics over whole complexes, no crop and no noise, chis decoded from the model's own."""
     model.eval()
     sums: dict[str, float] = defaultdict(float)
-    for batch in create_ipa_dataloader(dataset, [[i] for i in range(len(dataset))]):
-        moved = batch.to(device)
-        for name, value in stage1_loss(model(moved), moved, settings, int(model.step)).items():
+
+    def predict(identifier: str, sample: Sample) -> Atoms:
+        """Atoms for the metrics; the losses of the same pass are added up on the way."""
+        batch = collate_ipa_batch([(identifier, sample)]).to(device)
+        output = model(batch)
+        for name, value in stage1_loss(output, batch, settings, int(model.step)).items():
             sums[name] += value.item()
+        return output.atom14[0].float().cpu().numpy(), output.atom14_mask[0].cpu().numpy()
+
+    residues, complexes = score_dataset(dataset, predict, "validate")
     result = {name: value / len(dataset) for name, value in sums.items()}
-    residues, complexes = score_dataset(dataset, model_predictor(model, device), "validate")
     found = figures(residues, complexes, None)
     model.train()
     wanted = {
@@ -179,7 +185,7 @@ def run_training(
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16" and device.type == "cuda")
     generator = torch.Generator().manual_seed(settings.seed)
-    lengths = np.array([min(int(str(training.facts[i]["n_residues"])), settings.max_residues) for i in training.ids])
+    lengths = np.minimum(training.lengths, settings.max_residues)
     steps_per_epoch = -(-len(training) // settings.batch_size)
     progress: dict[str, Any] = {
         "epoch": 0,
