@@ -55,6 +55,7 @@ def random_sample(n: int, seed: int, n_tokens: int = 9, spread: float = 4.0) -> 
         "contact": torch.rand(n, generator=g) < 0.4,
         "lig_points": tokens,
         "lig_types": types.to(torch.uint8),
+        "lig_context": torch.arange(n_tokens) >= n_tokens - 2,
         "ligand_xyz": tokens[: max(1, n_tokens // 2)].clone() if n_tokens else torch.zeros(0, 3),
         "ligand_element": torch.full((max(1, n_tokens // 2) if n_tokens else 0,), 6, dtype=torch.int16),
         "context_xyz": torch.zeros(0, 3),

@@ -38,6 +38,15 @@ class AtomsInfo:
     classes: dict[str, np.ndarray]  # HBD, HBA, aromatic, charged -> [M] bool
 
 
+@dataclass
+class Tokens:
+    """M points that the network reads as the ligand and what stands beside it."""
+
+    xyz: np.ndarray  # [M, 3] float32 (A): ligand atoms, then their probes, then context
+    types: np.ndarray  # [M, 12] float32, see `encode_atom_types`
+    is_context: np.ndarray  # [M] bool: a metal, or an atom of a cofactor or of a further ligand
+
+
 @cache
 def _feature_factory() -> ChemicalFeatures.MolChemicalFeatureFactory:
     return ChemicalFeatures.BuildFeatureFactory(  # type: ignore[attr-defined]
@@ -167,10 +176,24 @@ def build_ligand_tokens(
     *,
     max_probes: int = 2,
     step: float = 1.5,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions [M, 3] (A) and types [M, 12] of the tokens of a ligand alone; see `build_tokens`."""
+    tokens = build_tokens(mol, ca_xyz, w_res, max_points, max_probes=max_probes, step=step)
+    return tokens.xyz, tokens.types
+
+
+def build_tokens(
+    mol: Chem.Mol,
+    ca_xyz: np.ndarray,
+    w_res: np.ndarray,
+    max_points: int = 128,
+    *,
+    max_probes: int = 2,
+    step: float = 1.5,
     context_xyz: np.ndarray | None = None,
     context_element: np.ndarray | None = None,
     context_charge: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Tokens:
     """Tokens of a ligand and of what stands beside it.
 
     When there are more than `max_points`, the score ``priority + 10 A - distance to the pocket centre`` decides; ties
@@ -197,10 +220,7 @@ def build_ligand_tokens(
 
     Returns
     -------
-    xyz : numpy.ndarray
-        [M, 3] float32 (A), atoms first, then probes, then context.
-    types : numpy.ndarray
-        [M, 12] float32, see `encode_atom_types`.
+    Tokens
     """
     pos = mol.GetConformer().GetPositions().astype(np.float32)
     key = detect_key_atoms(mol)
@@ -230,10 +250,11 @@ def build_ligand_tokens(
 
     xyz = np.concatenate(points)
     types = encode_atom_types(AtomsInfo(element, np.array(is_probe), classes))
+    is_context = np.arange(len(xyz)) >= len(owner)
     if len(xyz) > max_points:
         keep = _most_important(xyz, classes, _pocket_centre(pos, ca_xyz, w_res), max_points)
-        xyz, types = xyz[keep], types[keep]
-    return xyz, types
+        xyz, types, is_context = xyz[keep], types[keep], is_context[keep]
+    return Tokens(xyz, types, is_context)
 
 
 def _pocket_centre(ligand_xyz: np.ndarray, ca_xyz: np.ndarray, w_res: np.ndarray) -> np.ndarray:

@@ -51,6 +51,7 @@ class IPABatch:
     node_mask: Tensor  # [B, N] bool
     lig_points: Tensor  # [B, M, 3] angstrom
     lig_types: Tensor  # [B, M, 12]
+    lig_context: Tensor  # [B, M] bool, metals, cofactors and further ligands
     lig_mask: Tensor  # [B, M] bool
     # truth
     torsion_angles: Tensor  # [B, N, 7] radians: phi psi omega chi1-4
@@ -160,6 +161,7 @@ def collate_ipa_batch(samples: list[tuple[str, Sample]]) -> IPABatch:
         node_mask=node_mask,
         lig_points=stack("lig_points"),
         lig_types=stack("lig_types", torch.float32),
+        lig_context=stack("lig_context"),
         lig_mask=_mask([len(item["lig_points"]) for item in items]),
         torsion_angles=stack("torsion_angles"),
         torsion_mask=stack("torsion_mask"),

@@ -74,7 +74,7 @@ POCKET = pa.schema(
 
 TORSIONS = pa.schema([("id", pa.string()), ("angles", _f32), ("defined", _b)])
 
-TOKENS = pa.schema([("id", pa.string()), ("xyz", _f32), ("types", _f32)])
+TOKENS = pa.schema([("id", pa.string()), ("xyz", _f32), ("types", _f32), ("is_context", _b)])
 
 SPLIT = pa.schema([("id", pa.string()), ("cluster", pa.string()), ("split", pa.string())])
 

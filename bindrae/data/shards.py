@@ -46,6 +46,7 @@ RESIDUE_TENSORS: dict[str, tuple[str, torch.dtype]] = {
 TOKEN_TENSORS: dict[str, tuple[str, torch.dtype]] = {
     "lig_points": ("xyz", torch.float32),
     "lig_types": ("types", torch.uint8),
+    "lig_context": ("is_context", torch.bool),
 }
 LIGAND_TENSORS: dict[str, tuple[str, torch.dtype]] = {
     "ligand_xyz": ("ligand_xyz", torch.float32),

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from bindrae.chem.hetero import PREFIX
 from bindrae.chem.ligand import mol_from_block, read_hetero_ligand, read_ligand
-from bindrae.chem.probes import N_TOKEN_TYPES, build_ligand_tokens
+from bindrae.chem.probes import N_TOKEN_TYPES, build_tokens
 from bindrae.config import CleanSettings, PocketSettings, Settings, TokenSettings, TorsionSettings
 from bindrae.data import schema
 from bindrae.data.runner import Row, run_stage
@@ -31,10 +31,10 @@ VERSIONS: dict[str, int] = {
     "clean": 2,
     "pocket": 2,
     "torsions": 1,
-    "tokens": 1,
+    "tokens": 2,
     "embed": 2,
     "split": 2,
-    "shards": 2,
+    "shards": 3,
     "quality": 2,
     "train": 2,
     "evaluate": 2,
@@ -118,11 +118,16 @@ def torsions_row(row: Row) -> Row:
 def tokens_row(row: Row, settings: TokenSettings) -> Row:
     """One row of ``schema.TOKENS`` from one of ``schema.CLEAN`` joined with its ``w_res_backbone``."""
     if settings.tokens == "none":
-        return {"id": row["id"], "xyz": np.zeros((0, 3), np.float32), "types": np.zeros((0, N_TOKEN_TYPES), np.float32)}
+        return {
+            "id": row["id"],
+            "xyz": np.zeros((0, 3), np.float32),
+            "types": np.zeros((0, N_TOKEN_TYPES), np.float32),
+            "is_context": np.zeros(0, dtype=bool),
+        }
     context: dict[str, Any] = {}
     if settings.context:
         context = {f"context_{key}": row[f"context_{key}"] for key in ("xyz", "element", "charge")}
-    xyz, types = build_ligand_tokens(
+    tokens = build_tokens(
         mol_from_block(row["ligand_block"]),
         row["atom14"][:, 1],
         row["w_res_backbone"],
@@ -131,7 +136,7 @@ def tokens_row(row: Row, settings: TokenSettings) -> Row:
         step=settings.probe_step_angstrom,
         **context,
     )
-    return {"id": row["id"], "xyz": xyz, "types": types}
+    return {"id": row["id"], "xyz": tokens.xyz, "types": tokens.types, "is_context": tokens.is_context}
 
 
 def check_same_ids(rows: dict[str, list[str]]) -> None:

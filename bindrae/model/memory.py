@@ -39,6 +39,7 @@ def synthetic_complex(n: int, n_tokens: int = 64) -> Sample:
         "torsion_mask": torch.ones(n, 7, dtype=torch.bool), "w_res": torch.zeros(n),
         "contact": torch.zeros(n, dtype=torch.bool),
         "lig_points": tokens, "lig_types": torch.nn.functional.one_hot(torch.zeros(n_tokens, dtype=torch.int64), 12),
+        "lig_context": torch.zeros(n_tokens, dtype=torch.bool),
         "ligand_xyz": tokens, "ligand_element": torch.full((n_tokens,), 6), "plm": torch.zeros(n, 0),
         "residue_index": torch.arange(n),
     }  # fmt: skip

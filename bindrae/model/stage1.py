@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -26,7 +27,17 @@ from bindrae.model.local import ResidueEdges, TokenEdges
 from bindrae.model.recycle import Rebuilt, Recycler, summarise_sidechains
 from bindrae.model.trunk import Edges, TrunkLayer
 
-FORMAT = "bindrae-stage1-1"
+FORMAT = "bindrae-stage1-2"
+N_TOKEN_FEATURES = N_TOKEN_TYPES + 1
+"""What a token tells the network beside its place: its types, and whether it is context."""
+
+
+class Tokens(NamedTuple):
+    """Ligand tokens as the network takes them."""
+
+    points: Tensor  # [B, M, 3] angstrom, centred
+    features: Tensor  # [B, M, N_TOKEN_FEATURES]
+    mask: Tensor  # [B, M] bool
 
 
 @dataclass
@@ -85,7 +96,7 @@ class Stage1(nn.Module):
             else None
         )
         self.token_edges = (
-            TokenEdges(settings.ligand_neighbours, settings.local_hidden, settings.num_rbf, N_TOKEN_TYPES)
+            TokenEdges(settings.ligand_neighbours, settings.local_hidden, settings.num_rbf, N_TOKEN_FEATURES)
             if settings.ligand_neighbours
             else None
         )
@@ -93,7 +104,7 @@ class Stage1(nn.Module):
         n_conditioners = 1 if settings.ligand_shared else settings.depth + 1
         self.conditioners = nn.ModuleList(
             create_ligand_conditioner(
-                c_s, settings.d_lig, settings.ligand_heads, settings.ligand_warmup_steps, N_TOKEN_TYPES
+                c_s, settings.d_lig, settings.ligand_heads, settings.ligand_warmup_steps, N_TOKEN_FEATURES
             )
             for _ in range(n_conditioners)
         )
@@ -117,7 +128,9 @@ class Stage1(nn.Module):
         ValueError
             When an input is not finite.
         """
-        N, CA, C, tokens, origin = centre_batch(batch)
+        N, CA, C, points, origin = centre_batch(batch)
+        features = torch.cat([batch.lig_types, batch.lig_context.unsqueeze(-1).to(batch.lig_types.dtype)], dim=-1)
+        tokens = Tokens(points, features, batch.lig_mask)
         with torch.autocast(N.device.type, enabled=False):
             backbone = backbone_features(N, CA, C, batch.linked, batch.aatype)
         passes = self.settings.recycles
@@ -142,7 +155,7 @@ class Stage1(nn.Module):
         return summarise_sidechains(out.atom14, out.frames, backbone.frames, out.torsions.circle, aatype)
 
     def _pass(
-        self, batch: IPABatch, backbone: Backbone, tokens: Tensor, rebuilt: Rebuilt | None, true_chi: Tensor | None
+        self, batch: IPABatch, backbone: Backbone, tokens: Tokens, rebuilt: Rebuilt | None, true_chi: Tensor | None
     ) -> Stage1Output:
         """One pass through the network, in centred coordinates."""
         s, z, residue_edges, token_edges = self._embed(batch, backbone, tokens, rebuilt)
@@ -151,7 +164,7 @@ class Stage1(nn.Module):
 
         def condition(s: Tensor, layer: int) -> Tensor:
             conditioner = self.conditioners[0 if self.settings.ligand_shared else layer]
-            out: Tensor = conditioner(s, frames, tokens, batch.lig_types, batch.lig_mask, step)
+            out: Tensor = conditioner(s, frames, *tokens, step)
             return out
 
         s = condition(s, 0)
@@ -165,7 +178,7 @@ class Stage1(nn.Module):
         return Stage1Output(torsions, frames, atoms, mask)
 
     def _embed(
-        self, batch: IPABatch, backbone: Backbone, tokens: Tensor, rebuilt: Rebuilt | None
+        self, batch: IPABatch, backbone: Backbone, tokens: Tokens, rebuilt: Rebuilt | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor], Edges | None, Edges | None]:
         known = torch.cat([backbone.torsions.flatten(-2), backbone.defined.to(backbone.torsions.dtype)], dim=-1)
         s = self.residue_type(batch.aatype) + self.backbone_torsions(known)
@@ -181,8 +194,8 @@ class Stage1(nn.Module):
         token_edges: Edges | None = None
         if self.residue_edges is not None:
             residue_edges = self.residue_edges(backbone, batch.residue_index, batch.chain_index, batch.node_mask)
-        if self.token_edges is not None and tokens.shape[1]:
-            token_edges = self.token_edges(backbone, tokens, batch.lig_types, batch.lig_mask)
+        if self.token_edges is not None and tokens.points.shape[1]:
+            token_edges = self.token_edges(backbone, *tokens)
         if self.recycler is not None and rebuilt is not None:
             s = s + self.recycler.residues(rebuilt)
             if residue_edges is not None:
@@ -190,7 +203,7 @@ class Stage1(nn.Module):
                 residue_edges = (edge + self.recycler.residue_edges(rebuilt, backbone, index), index, weight)
             if token_edges is not None:
                 edge, index, weight = token_edges
-                token_edges = (edge + self.recycler.token_edges(rebuilt, tokens, index), index, weight)
+                token_edges = (edge + self.recycler.token_edges(rebuilt, tokens.points, index), index, weight)
         return s, (z_f1, z_f2), residue_edges, token_edges
 
 

@@ -14,6 +14,7 @@ from bindrae.chem.probes import (
     AtomsInfo,
     build_direction_probes,
     build_ligand_tokens,
+    build_tokens,
     detect_key_atoms,
     encode_atom_types,
 )
@@ -155,7 +156,9 @@ def test_context_comes_last_and_is_typed() -> None:
         "context_element": np.array([30, 7, 6, 8], dtype=np.int16),
         "context_charge": np.array([0, 0, 0, -1], dtype=np.int8),
     }
-    xyz, types = build_ligand_tokens(mol, CA, EVEN, **context)
+    tokens = build_tokens(mol, CA, EVEN, **context)
+    xyz, types = tokens.xyz, tokens.types
+    assert tokens.is_context.tolist() == [False] * (len(xyz) - 4) + [True] * 4
     assert np.allclose(xyz[-4:], context["context_xyz"])
     assert [classes_of(row) for row in types[-4:]] == [
         {"metal", "charged"}, {"N", "HBD", "HBA"}, {"C"}, {"O", "HBD", "HBA", "charged"},
@@ -212,12 +215,14 @@ def test_sampling_equals_the_obvious_implementation(max_points: int) -> None:
     rng = np.random.default_rng(max_points)
     ca, weights = rng.normal(0, 8, (12, 3)), rng.random(12)
     context: dict[str, Any] = {"context_xyz": rng.normal(0, 6, (3, 3)), "context_element": np.array([6, 8, 30])}
-    xyz, types = build_ligand_tokens(mol, ca, weights, 500, **context)
+    every = build_tokens(mol, ca, weights, 500, **context)
+    xyz, types = every.xyz, every.types
     centre = (ca * weights[:, None]).sum(axis=0) / weights.sum()
     keep = slow_choice(xyz, types, centre, max_points)
-    some_xyz, some_types = build_ligand_tokens(mol, ca, weights, max_points, **context)
-    assert np.array_equal(some_xyz, xyz[keep])
-    assert np.array_equal(some_types, types[keep])
+    some = build_tokens(mol, ca, weights, max_points, **context)
+    assert np.array_equal(some.xyz, xyz[keep])
+    assert np.array_equal(some.types, types[keep])
+    assert np.array_equal(some.is_context, np.array(keep) >= len(xyz) - 3)
 
 
 def test_distance_can_outweigh_a_class_and_ties_fall_to_the_lower_index() -> None:

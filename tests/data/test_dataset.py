@@ -39,7 +39,13 @@ def test_shards_read_back_what_the_stages_wrote(demo_layout: DataLayout) -> None
         for i in range(len(dataset)):
             name, sample = dataset[i]
             seen[name] = side
-            pairs = {"torsion_angles": "angles", "torsion_mask": "defined", "lig_points": "xyz", "lig_types": "types"}
+            pairs = {
+                "torsion_angles": "angles",
+                "torsion_mask": "defined",
+                "lig_points": "xyz",
+                "lig_types": "types",
+                "lig_context": "is_context",
+            }
             for key in ("aatype", "atom14", "atom14_mask", "linked", "w_res", "contact", "ligand_xyz", *pairs):
                 expected = rows[name][pairs.get(key, key)]
                 np.testing.assert_array_equal(sample[key].numpy(), expected.astype(sample[key].numpy().dtype))

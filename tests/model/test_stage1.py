@@ -120,9 +120,9 @@ def test_side_chains_are_never_read() -> None:
 def test_the_ligand_and_the_backbone_are_read() -> None:
     model, batch = build(), random_batch(30)
     expected = continuous(run(model, batch))
-    for name in ("lig_points", "N", "lig_types", "aatype"):
+    for name in ("lig_points", "N", "lig_types", "lig_context", "aatype"):
         value = getattr(batch, name)
-        changed = (value + 1) % 20 if name == "aatype" else value.flip(1)
+        changed = (value + 1) % 20 if name == "aatype" else ~value if name == "lig_context" else value.flip(1)
         assert not torch.allclose(continuous(run(model, replace(batch, **{name: changed}))), expected, atol=1e-3), name
 
 
