@@ -77,7 +77,7 @@ def test_fape_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = random_batch(20)
     values, gradients = [], []
     for chunk in (3, 1000):
-        monkeypatch.setattr(fape, "_FRAME_CHUNK", chunk)
+        monkeypatch.setattr(fape, "_CHUNK_PAIRS", chunk)
         pred = perturbed(batch).requires_grad_()
         loss = losses.fape_loss(
             frames_of(pred), frames_of(batch.atom14), pred.flatten(1, 2), batch.atom14.flatten(1, 2), batch.node_mask,
