@@ -11,6 +11,7 @@ import typer
 
 from bindrae import __version__, config
 from bindrae.errors import BindraeError
+from bindrae.options import with_options
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +34,7 @@ SettingsText = Annotated[
         help="The stage's section of the config: a JSON object or a YAML file. Keys left out keep their defaults.",
     ),
 ]
+ModelText = Annotated[str | None, typer.Option("--model", help="Model settings: a JSON object or a YAML file.")]
 Processes = Annotated[
     int, typer.Option("--processes", min=1, help="Worker processes; the output does not depend on it.")
 ]
@@ -170,16 +172,19 @@ def quality(
 
 
 @app.command()
+@with_options(config.TrainingSettings)
 def train(
     data: Data,
     run: Run,
-    model: Annotated[str | None, typer.Option("--model", help="Model settings: a JSON object or a YAML file.")] = None,
+    model: ModelText = None,
     settings: SettingsText = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of torch on the CPU.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch on the CPU, for each process.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Discard the run's checkpoints and start over.")] = False,
     restart_if_changed: Annotated[
         bool, typer.Option(help="Start over when settings or data changed since the checkpoint, instead of refusing.")
     ] = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Train Stage-1; resumes from the run's last checkpoint."""
     from bindrae.training.loop import run_training
@@ -188,11 +193,27 @@ def train(
         _layout(data),
         _run_layout(run),
         config.load_settings(config.ModelSettings, model),
-        config.load_settings(config.TrainingSettings, settings),
+        config.override(config.load_settings(config.TrainingSettings, settings), given),
         threads=threads,
         fresh=fresh,
         restart_if_changed=restart_if_changed,
     )
+
+
+@app.command()
+def overfit(
+    data: Data,
+    run: Run,
+    complexes: Annotated[int, typer.Option(min=1, help="Complexes of the training side to learn by heart.")] = 1,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over them at most.")] = 200,
+    model: ModelText = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch on the CPU.")] = 1,
+) -> None:
+    """Learn a few complexes by heart: fails when the network, the losses or the data cannot reach 95 % chi1 on them."""
+    from bindrae.training.overfit import run_overfit
+
+    settings = config.load_settings(config.ModelSettings, model)
+    run_overfit(_layout(data), _run_layout(run), settings, complexes, epochs, threads)
 
 
 @app.command()
@@ -211,6 +232,54 @@ def evaluate(
 
 
 @app.command()
+def score(
+    prediction: Annotated[Path, typer.Argument(help="Predicted structure (PDB or mmCIF); a folder with --dir.")],
+    truth: Annotated[Path, typer.Argument(help="True structure; with --dir a folder of true complexes.")],
+    ligand: Annotated[
+        str | None,
+        typer.Option("--ligand", help="Bound ligand (SDF or MOL2), or hetatm:NAME/CHAIN/NUMBER in the true structure."),
+    ] = None,
+    folders: Annotated[
+        bool, typer.Option("--dir", help="Score <id>.pdb of one folder against <id>_protein.pdb of the other, pooled.")
+    ] = False,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", help="Another prediction (or folder) to compare with, in pairs; may be repeated."),
+    ] = None,
+    ids: Annotated[
+        Path | None, typer.Option("--ids", help="File with the ids to score; all of TRUTH otherwise.")
+    ] = None,
+    clusters: Annotated[
+        Path | None,
+        typer.Option("--clusters", help="Table with id and cluster, such as split.parquet, for the intervals."),
+    ] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    residues: Annotated[Path | None, typer.Option("--residues", help="Write a parquet row for each residue.")] = None,
+    complexes: Annotated[Path | None, typer.Option("--complexes", help="Write a parquet row for each complex.")] = None,
+    bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap samples.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    processes: Processes = 1,
+) -> None:
+    """Score any program's structures against the truth, by the metrics of this project."""
+    from bindrae.evaluation.score import ScoreOptions, run_score
+
+    options = ScoreOptions(
+        ligand=ligand,
+        folders=folders,
+        against=tuple(against or ()),
+        ids=ids,
+        clusters=clusters,
+        json=json_path,
+        residues=residues,
+        complexes=complexes,
+        bootstrap=bootstrap,
+        seed=seed,
+        processes=processes,
+    )
+    run_score(prediction, truth, options)
+
+
+@app.command()
 def report(
     data: Data,
     run: Run,
@@ -226,6 +295,71 @@ def report(
         given = json.loads(config_text) if config_text.lstrip().startswith("{") else config.read_yaml(Path(config_text))
         settings = config.resolve_config(given, "--config")
     run_report(_layout(data), _run_layout(run), settings)
+
+
+@app.command()
+def predict(
+    protein: Annotated[
+        Path, typer.Argument(help="PDB or mmCIF file; or a folder or a sheet (id, protein, ligand) of complexes.")
+    ],
+    ligand: Annotated[
+        str | None,
+        typer.Argument(help="SDF or MOL2 file with the bound pose, or hetatm:NAME/CHAIN/NUMBER in the protein file."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="File to write (.pdb or .cif); for many complexes, a folder."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Model file; by default the weights that ship with the package.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Sets of side chains, written as models; the first is the best.")
+    ] = 1,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0.01, max=10.0, help="Of the further samples: 1 as the model says.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed, other samples.")] = 0,
+    refine: Annotated[bool, typer.Option("--refine/--no-refine", help="Remove clashes.")] = True,
+    fix: Annotated[
+        str | None,
+        typer.Option("--fix", help="Residues that keep their side chain: CHAIN:NUMBER[INSERTION],... or a file."),
+    ] = None,
+    only_pocket: Annotated[
+        float | None,
+        typer.Option(
+            "--only-pocket",
+            min=0.0,
+            metavar="RADIUS",
+            help="Rebuild only residues whose backbone or CB is this near the ligand (A), such as 8; keep the others.",
+        ),
+    ] = None,
+    backbone: Annotated[
+        str, typer.Option("--backbone", help="input: N, CA, C, O stay as they are; predicted: as the model moves them.")
+    ] = "input",
+    summary: Annotated[Path | None, typer.Option("--json", help="Write a summary with every residue.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch on the CPU.")] = 1,
+) -> None:
+    """Build the side chains of a protein around a bound ligand."""
+    from bindrae.prediction.keep import parse_places
+    from bindrae.prediction.predict import PredictionOptions
+    from bindrae.prediction.run import run_prediction
+
+    if output is None:
+        raise BindraeError("no output was named", "add -o OUT.pdb or -o OUT.cif; for many complexes, -o FOLDER")
+    if backbone not in ("input", "predicted"):
+        raise BindraeError(f"--backbone {backbone} is not known", "choose input or predicted")
+    options = PredictionOptions(
+        samples=samples,
+        temperature=temperature,
+        seed=seed,
+        refine=refine,
+        backbone="predicted" if backbone == "predicted" else "input",
+        fix=tuple(parse_places(fix)) if fix is not None else (),
+        only_pocket=only_pocket,
+    )
+    if run_prediction(protein, ligand, output, model=model, options=options, summary=summary, threads=threads):
+        raise typer.Exit(1)
 
 
 @app.command("schema")

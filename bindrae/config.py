@@ -275,6 +275,12 @@ class ModelSettings(Settings):
         24, description="Neighbours of the local branch beside each FlashIPA layer; 0 leaves the branch out."
     )
     local_hidden: Count = Field(128, description="Width of the local branch's edges and messages.")
+    ligand_tokens: Literal["none", "atoms", "atoms_and_probes"] = Field(
+        "atoms_and_probes",
+        description="Which tokens of the shards the network reads; the first two are ablations that need no other "
+        "shards.",
+    )
+    ligand_film: bool = Field(True, description="Cross-attention to all tokens and FiLM after each layer.")
     d_lig: Count = Field(64, description="Width of a ligand token.")
     ligand_heads: Count = Field(8, description="Heads of the ligand cross-attention.")
     ligand_warmup_steps: Annotated[int, Field(ge=0)] = Field(
@@ -308,13 +314,31 @@ class TrainingSettings(Settings):
 
     seed: int = Field(0, description="Seed of initialisation, order, crops and noise.")
     max_epochs: Count = Field(100, description="Passes over the training side.")
-    patience: Count = Field(20, description="Epochs without a better pocket iRMSD before stopping.")
-    batch_size: Count = Field(4, description="Complexes a step.")
+    patience: Count = Field(20, description="Epochs without a better value of `select_by` before stopping.")
+    select_by: Literal["pocket_irmsd", "chi1_acc20", "pocket_chi1_acc20", "loss"] = Field(
+        "pocket_irmsd", description="Figure of the validation side that picks the best epoch."
+    )
+    batch_size: Count = Field(4, description="Complexes of a batch.")
+    max_batch_residues: Count | None = Field(
+        None,
+        description="Padded residues of a batch at most, instead of `batch_size`: many small complexes or a few large "
+        "ones; null counts complexes.",
+    )
+    accumulate: Count = Field(
+        1,
+        description="Batches whose gradients make one step. Processes of a distributed run share them out, so the "
+        "result does not depend on how many there are; give at least one a GPU.",
+    )
     max_residues: Count = Field(512, description="Training crop around the ligand; evaluation never crops.")
     lr: Positive = Field(1e-4, description="Peak learning rate of AdamW.")
     weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.05, description="Decoupled weight decay.")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(1000, description="Linear warm-up before the cosine.")
     clip_norm: Positive = Field(1.0, description="Largest gradient norm.")
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.999,
+        description="Decay a step of the running mean of the weights that is validated and kept; 0 keeps the last "
+        "weights. Rises from 0.1 at the start.",
+    )
     weight_torsion: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Weight of the torsion loss.")
     weight_fape: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Weight of FAPE.")
     weight_distance: Annotated[float, Field(ge=0.0)] = Field(0.1, description="Weight of the distance loss.")
@@ -323,6 +347,11 @@ class TrainingSettings(Settings):
         1.0, description="Residue weight in the losses: 1 + kappa w_res."
     )
     pocket_warmup_steps: Annotated[int, Field(ge=0)] = Field(2000, description="Steps over which kappa rises from 0.")
+    chi_smoothing_deg: Annotated[float, Field(ge=0.0, le=30.0)] = Field(
+        5.0,
+        description="Width of the wrapped normal around the true chi that the bins are trained to (degrees): crystals "
+        "do not know a chi better. 0 trains the true bin alone.",
+    )
     max_bfactor: Positive | None = Field(
         40.0, description="Chis of residues with a larger B-factor do not train; null trains all."
     )
@@ -339,6 +368,22 @@ class TrainingSettings(Settings):
         "fp32", description="Autocast of the network; geometry and losses stay fp32."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA where there is one.")
+    processes: Count = Field(
+        1,
+        description="Processes that share the batches of each step: one a GPU, on a CPU they divide the threads. "
+        "Divides `accumulate`.",
+    )
+    compile: bool = Field(False, description="torch.compile the trunk's layers; needs a C++ compiler.")
+    loader_workers: Annotated[int, Field(ge=0)] = Field(0, description="Processes that prepare batches ahead.")
+    log_steps: Count = Field(50, description="Steps between two lines of the record.")
+    checkpoint_minutes: Positive = Field(15.0, description="Time between checkpoints inside an epoch (min).")
+    tensorboard: bool = Field(False, description="Also write TensorBoard events into the run's folder.")
+
+
+EXECUTION_KEYS = frozenset(
+    {"device", "processes", "compile", "loader_workers", "log_steps", "checkpoint_minutes", "tensorboard"}
+)
+"""Training settings that say how a run is carried out, not what comes out: a resumed run may change them."""
 
 
 class EvaluationSettings(Settings):
@@ -422,6 +467,19 @@ def parse_settings(model: type[T], data: dict[str, Any], where: str) -> T:
         raise BindraeError(
             f"{where}: " + "; ".join(lines), "config/README.md lists every key with its default"
         ) from None
+
+
+def override(settings: T, given: dict[str, Any]) -> T:
+    """Settings with some keys replaced, checked again.
+
+    Raises
+    ------
+    BindraeError
+        When a value is out of range.
+    """
+    if not given:
+        return settings
+    return parse_settings(type(settings), settings.model_dump() | given, "command line")
 
 
 def _describe(model: type[Settings], fault: Any) -> str:

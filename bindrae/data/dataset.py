@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -83,6 +84,22 @@ class ShardDataset(Dataset[tuple[str, Sample]]):
                 f"shards hold embeddings of different width: {named}", "rerun embed and shards for all batches"
             )
         self.plm_width = next(iter(widths))
+
+    def take(self, indices: Sequence[int]) -> ShardDataset:
+        """Some of the complexes, in the given order.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            Places in `ids`.
+        """
+        part = copy.copy(self)
+        part.__dict__.pop("facts", None)
+        rows = np.asarray(indices, dtype=np.int64)
+        part._facts = self._facts.take(pa.array(rows))
+        part._shard_of, part._row_of, part.lengths = self._shard_of[rows], self._row_of[rows], self.lengths[rows]
+        part.ids = [self.ids[row] for row in rows]
+        return part
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_shards"}

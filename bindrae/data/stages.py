@@ -36,9 +36,9 @@ VERSIONS: dict[str, int] = {
     "split": 2,
     "shards": 3,
     "quality": 2,
-    "train": 2,
-    "evaluate": 2,
-    "report": 1,
+    "train": 3,
+    "evaluate": 3,
+    "report": 2,
 }
 """Version of each stage's code, passed to Snakemake as a parameter."""
 

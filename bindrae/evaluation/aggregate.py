@@ -16,7 +16,7 @@ Figures = dict[str, dict[str, float | None]]
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure: 'scale' times the sum of one column over the sum of another, or its square root."""
+    """A figure: 'scale' times the sum of one column over the sum of another."""
 
     name: str
     numerator: str
@@ -53,6 +53,30 @@ def summarise(table: pd.DataFrame, ratios: list[Ratio], weights: np.ndarray | No
         r.name: _figure(sums[r.numerator].to_numpy(float), sums[r.denominator].to_numpy(float), r.scale, weights)
         for r in ratios
     }
+
+
+def values_by(table: pd.DataFrame, key: str, ratios: list[Ratio]) -> dict[str, dict[str, float | None]]:
+    """The figures of each group of rows, without intervals.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Column `key` and the columns that the ratios name.
+    key : str
+    ratios : list of Ratio
+
+    Returns
+    -------
+    dict
+        Group to the name of each figure to its value; None where undefined.
+    """
+    columns = sorted({c for r in ratios for c in (r.numerator, r.denominator)})
+    sums = table.groupby(key, sort=True, observed=True)[columns].sum()
+    found: dict[str, dict[str, float | None]] = {str(group): {} for group in sums.index}
+    for r in ratios:
+        for group, above, below in zip(sums.index, sums[r.numerator], sums[r.denominator], strict=True):
+            found[str(group)][r.name] = r.scale * float(above) / float(below) if below > 0 else None
+    return found
 
 
 def _figure(

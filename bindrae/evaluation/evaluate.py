@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,81 +12,94 @@ import pyarrow as pa
 import torch
 
 from bindrae.config import EvaluationSettings
-from bindrae.data.dataset import Sample, ShardDataset, atom_radii, collate_ipa_batch
+from bindrae.data.dataset import Sample, ShardDataset, atom_radii
 from bindrae.data.layout import DataLayout, RunLayout
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import sha256_file, write_json, write_table
-from bindrae.evaluation.aggregate import bootstrap_weights
+from bindrae.errors import BindraeError
+from bindrae.evaluation.aggregate import bootstrap_weights, values_by
+from bindrae.evaluation.bands import band_figures
+from bindrae.evaluation.compare import Tables, compare
+from bindrae.evaluation.predictors import (
+    Atoms,
+    Predictor,
+    crystal_predictor,
+    model_predictor,
+    rebuilt_predictor,
+    rotamer_predictor,
+)
+from bindrae.evaluation.residue_names import residue_names
 from bindrae.evaluation.rotamers import RotamerTable, count_rotamers
-from bindrae.evaluation.scoring import figures, score_complex
-from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
-from bindrae.geometry.rigid import build_frames_from_3_points
-from bindrae.model.stage1 import Stage1, load_model
+from bindrae.evaluation.scoring import COMPLEX_RATIOS, POCKET_RATIOS, RESIDUE_RATIOS, figures, score_complex
+from bindrae.model.stage1 import load_model
 from bindrae.progress import track
 
-Atoms = tuple[np.ndarray, np.ndarray]
-Predictor = Callable[[str, Sample], Atoms]
+__all__ = [
+    "Atoms", "Predictor", "crystal_predictor", "model_predictor", "rebuilt_predictor", "rotamer_predictor",
+    "run_evaluation", "score_dataset",
+]  # fmt: skip
+
+_BY_TYPE = ("chi1_acc20", "chi1_acc40", "all_chi_acc20", "sidechain_rmsd")
 
 
-def model_predictor(model: Stage1, device: torch.device) -> Predictor:
-    """Prediction of one whole complex, uncropped."""
-
-    @torch.inference_mode()
-    def predict(identifier: str, sample: Sample) -> Atoms:
-        out = model(collate_ipa_batch([(identifier, sample)]).to(device))
-        return out.atom14[0].float().cpu().numpy(), out.atom14_mask[0].cpu().numpy()
-
-    return predict
-
-
-def _rebuild(sample: Sample, chi: np.ndarray) -> Atoms:
-    """Atoms of the true backbone with given chis, by forward kinematics."""
-    x, kind = sample["atom14"], sample["aatype"].long()
-    angles = sample["torsion_angles"].clone()
-    angles[:, 3:] = torch.as_tensor(chi)
-    atoms, mask = torsions_to_atoms(
-        build_frames_from_3_points(x[:, 0], x[:, 1], x[:, 2]), angles_to_circle(angles), kind
-    )
-    return atoms.numpy(), mask.numpy()
-
-
-def rotamer_predictor(table: RotamerTable) -> Predictor:
-    """The no-learning row: true backbone and the most frequent rotamer."""
-
-    def predict(identifier: str, sample: Sample) -> Atoms:
-        arrays = (sample[name].numpy() for name in ("torsion_angles", "torsion_mask", "aatype"))
-        angles, defined, kind = arrays
-        return _rebuild(sample, table.predict(angles, defined, kind.astype(np.int64)))
-
-    return predict
-
-
-def crystal_predictor(identifier: str, sample: Sample) -> Atoms:
-    """The truth itself: what the metrics say of a perfect prediction."""
-    return sample["atom14"].numpy(), sample["atom14_mask"].numpy()
-
-
-def rebuilt_predictor(identifier: str, sample: Sample) -> Atoms:
-    """The truth through forward kinematics: what ideal bond lengths and angles cost."""
-    return _rebuild(sample, sample["torsion_angles"][:, 3:].numpy())
-
-
-def score_dataset(dataset: ShardDataset, predict: Predictor, label: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def score_dataset(
+    dataset: ShardDataset, predict: Predictor, label: str, record_failures: bool = False
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Residues and complexes of a dataset, scored.
+
+    Parameters
+    ----------
+    dataset : ShardDataset
+    predict : Predictor
+    label : str
+        For the progress line.
+    record_failures : bool
+        A prediction that ends in an error of the user's making or of the run (memory, device), or that holds atoms
+        that are no finite numbers, is recorded in the column ``failed`` and all its residues are misses. Otherwise,
+        and for every other error, it is raised.
 
     Returns
     -------
     residues, summaries : pandas.DataFrame
-        Columns ``id`` and ``cluster`` and those of `score_complex`.
+        Columns ``id`` and ``cluster`` and those of `score_complex`; summaries also ``failed``, the message or "".
+
+    Raises
+    ------
+    BindraeError
+        When a prediction holds atoms that are not finite, and failures are not recorded; when all have failed.
     """
     tables, summaries = [], []
     for identifier, sample in track((dataset[i] for i in range(len(dataset))), len(dataset), label):
-        pred, pred_mask = predict(identifier, sample)
+        failed = ""
+        try:
+            pred, pred_mask = _checked(predict(identifier, sample), identifier)
+        except (BindraeError, RuntimeError, MemoryError) as error:
+            if not record_failures:
+                raise
+            failed = " ".join(f"{type(error).__name__}: {getattr(error, 'message', error)}".split())[:500]
+            pred, pred_mask = (np.zeros_like(sample[name].numpy()) for name in ("atom14", "atom14_mask"))
         truth = {name: value.numpy() for name, value in sample.items()}
         residues, summary = score_complex(truth, pred, pred_mask, atom_radii(sample["ligand_element"]).numpy())
         names = {"id": identifier, "cluster": str(dataset.facts[identifier]["cluster"])}
         tables.append(residues.assign(**names))
-        summaries.append(names | summary)
+        summaries.append(names | summary | {"failed": failed})
+    if all(summary["failed"] for summary in summaries):
+        raise BindraeError(
+            f"{label}: none of the {len(summaries)} predictions succeeded; {summaries[0]['id']}: "
+            f"{summaries[0]['failed']}",
+            "the model, or the memory of the machine, is at fault rather than a complex",
+        )
+    return joined(tables, summaries)
+
+
+def joined(tables: list[pd.DataFrame], summaries: list[dict[str, Any]]) -> Tables:
+    """One table of residues and one of complexes, with the same categories in the column ``cluster`` of both.
+
+    Parameters
+    ----------
+    tables, summaries
+        Of each complex, see `score_complex`, with ``id`` and ``cluster``.
+    """
     residues, complexes = pd.concat(tables, ignore_index=True), pd.DataFrame(summaries)
     # The same categories everywhere: a cluster keeps its place in the bootstrap even where it has no residue.
     categories = sorted(complexes["cluster"].unique())
@@ -96,42 +108,64 @@ def score_dataset(dataset: ShardDataset, predict: Predictor, label: str) -> tupl
     return residues, complexes
 
 
-def _by_type(residues: pd.DataFrame) -> dict[str, Any]:
-    result = {}
-    for name, rows in residues[residues["chi1_n"] > 0].groupby("type"):
-        figure = figures(rows, _no_complexes(), None)["overall"]
-        kept = ("chi1_acc20", "chi1_acc40", "all_chi_acc20", "sidechain_rmsd")
-        result[str(name)] = {"n": len(rows), **{key: figure[key]["value"] for key in kept}}
-    return result
-
-
-def _no_complexes() -> pd.DataFrame:
-    from bindrae.evaluation.scoring import COMPLEX_RATIOS, POCKET_RATIOS
-
-    columns = {c for r in (*COMPLEX_RATIOS, *POCKET_RATIOS) for c in (r.numerator, r.denominator)}
-    return pd.DataFrame({"cluster": [], **{c: [] for c in columns}})
-
-
-def _by_complex(residues: pd.DataFrame, complexes: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = []
-    for summary in complexes.to_dict("records"):
-        own = residues[residues["id"] == summary["id"]]
-        both = figures(own.assign(cluster="-"), complexes[complexes["id"] == summary["id"]].assign(cluster="-"), None)
-        rows.append(
-            {
-                "id": summary["id"],
-                "cluster": str(summary["cluster"]),
-                "n_residues": len(own),
-                "n_pocket": int(own["contact"].sum()),
-                **{
-                    key: both["overall"][key]["value"]
-                    for key in ("chi1_acc20", "sidechain_rmsd", "clash_atoms_pct", "fape")
-                },
-                "pocket_chi1_acc20": both["pocket"]["chi1_acc20"]["value"],
-                "pocket_irmsd": both["pocket"]["irmsd"]["value"],
-            }
+def _checked(atoms: Atoms, identifier: str) -> Atoms:
+    pred, pred_mask = atoms
+    broken = np.count_nonzero(~np.isfinite(pred[pred_mask]).all(axis=-1))
+    if broken:
+        raise BindraeError(
+            f"the prediction of {identifier} holds {broken} atoms whose coordinates are not finite",
+            "the weights or the input are broken; look at the complex with `bindrae quality`, or train again",
         )
-    return rows
+    return atoms
+
+
+def failures(complexes: pd.DataFrame) -> list[dict[str, str]]:
+    """``id`` and ``message`` of each failed prediction among the complexes of `score_dataset`."""
+    rows = complexes[complexes["failed"] != ""]
+    return [{"id": i, "message": m} for i, m in zip(rows["id"], rows["failed"], strict=True)]
+
+
+def _by_type(residues: pd.DataFrame) -> dict[str, Any]:
+    kept = [ratio for ratio in RESIDUE_RATIOS if ratio.name in _BY_TYPE]
+    rows = residues[residues["chi1_n"] > 0]
+    count = rows["type"].value_counts()
+    return {name: {"n": int(count[name]), **values} for name, values in values_by(rows, "type", kept).items()}
+
+
+def by_complex(residues: pd.DataFrame, complexes: pd.DataFrame) -> list[dict[str, Any]]:
+    """The figures of each complex apart, in the order of the table of complexes."""
+    overall = values_by(residues, "id", RESIDUE_RATIOS)
+    pocket = values_by(residues[residues["contact"]], "id", RESIDUE_RATIOS)
+    whole = values_by(complexes, "id", [*COMPLEX_RATIOS, *POCKET_RATIOS[1:]])
+    n_residues, n_pocket = residues["id"].value_counts(), residues.loc[residues["contact"], "id"].value_counts()
+    return [
+        {
+            "id": identifier,
+            "cluster": str(cluster),
+            "n_residues": int(n_residues[identifier]),
+            "n_pocket": int(n_pocket.get(identifier, 0)),
+            "chi1_acc20": overall[identifier]["chi1_acc20"],
+            "all_chi_acc20": overall[identifier]["all_chi_acc20"],
+            "sidechain_rmsd": overall[identifier]["sidechain_rmsd"],
+            "clash_atoms_pct": overall[identifier]["clash_atoms_pct"],
+            "ligand_clash_atoms_pct": overall[identifier]["ligand_clash_atoms_pct"],
+            "fape": whole[identifier]["fape"],
+            "pocket_chi1_acc20": pocket.get(identifier, {}).get("chi1_acc20"),
+            "pocket_irmsd": whole[identifier]["irmsd"],
+        }
+        for identifier, cluster in zip(complexes["id"], complexes["cluster"], strict=True)
+    ]
+
+
+def _training_rotamers(layout: DataLayout) -> RotamerTable:
+    training = ShardDataset(layout, "train")
+    samples = (training[i][1] for i in range(len(training)))
+
+    def arrays(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        angles, defined, kind = (sample[name].numpy() for name in ("torsion_angles", "torsion_mask", "aatype"))
+        return angles, defined, kind.astype(np.int64)
+
+    return count_rotamers(arrays(sample) for sample in samples)
 
 
 def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSettings, threads: int = 1) -> None:
@@ -140,53 +174,63 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
     Raises
     ------
     BindraeError
-        When the model or the shards are missing.
+        When the model or the shards are missing, or no complex can be predicted.
     """
     start = time.monotonic()
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load_model(run.model, device)
-    dataset = ShardDataset(layout if settings.data is None else DataLayout(Path(settings.data)), settings.side)
-    training = ShardDataset(layout, "train")
-    samples = (training[i][1] for i in range(len(training)))
-    table = count_rotamers(
-        (s["torsion_angles"].numpy(), s["torsion_mask"].numpy(), s["aatype"].numpy().astype(np.int64)) for s in samples
-    )
+    scored = layout if settings.data is None else DataLayout(Path(settings.data))
+    dataset = ShardDataset(scored, settings.side)
     predictors = {
         "model": model_predictor(model, device),
-        "no_learning": rotamer_predictor(table),
+        "no_learning": rotamer_predictor(_training_rotamers(layout)),
         "rebuilt": rebuilt_predictor,
         "crystal": crystal_predictor,
     }
-    clusters = sorted({str(facts["cluster"]) for facts in dataset.facts.values()})
-    weights = bootstrap_weights(len(clusters), settings.bootstrap, settings.seed)
+    tables = {
+        name: score_dataset(dataset, predict, f"evaluate {name}", record_failures=name == "model")
+        for name, predict in predictors.items()
+    }
+    residues, complexes = tables["model"]
+    n_clusters = len(residues["cluster"].cat.categories)
+    weights = bootstrap_weights(n_clusters, settings.bootstrap, settings.seed)
+    failed = failures(complexes)
+    rows = {name: figures(*pair, weights) for name, pair in tables.items()}
     result: dict[str, Any] = {
         "stage": "evaluate",
         "version": VERSIONS["evaluate"],
         "settings": settings.model_dump(mode="json"),
         "side": settings.side,
         "n_complexes": len(dataset),
-        "n_residues": 0,
-        "n_clusters": len(clusters),
-        "failed": [],
+        "n_residues": len(residues),
+        "n_clusters": n_clusters,
+        "failed": failed,
         "bootstrap": settings.bootstrap,
         "attention": model.settings.attention,
         "model_sha256": sha256_file(run.model),
-        "rows": {},
+        "rows": rows,
+        "comparison": {"model_minus_no_learning": compare(tables["model"], tables["no_learning"], weights)},
+        "bands": band_figures({name: tables[name][0] for name in ("model", "no_learning")}, weights),
+        "by_type": _by_type(residues),
+        "by_complex": by_complex(residues, complexes),
     }
-    for name, predict in predictors.items():
-        residues, complexes = score_dataset(dataset, predict, f"evaluate {name}")
-        result["rows"][name] = figures(residues, complexes, weights)
-        if name == "model":
-            result["n_residues"] = len(residues)
-            result["by_type"] = _by_type(residues)
-            result["by_complex"] = _by_complex(residues, complexes)
-            write_table(pa.Table.from_pandas(residues.astype({"cluster": str}), preserve_index=False), run.residues)
+    write_table(_residue_table(scored, dataset, residues), run.residues)
     result["seconds"] = round(time.monotonic() - start, 3)
     write_json(result, run.evaluation)
-    overall, pocket = (result["rows"]["model"][part]["chi1_acc20"]["value"] for part in ("overall", "pocket"))
-    scored = f"{settings.side} side, {len(dataset)} complexes"
-    print(f"evaluate: {scored}: chi1 within 20 degrees {_percent(overall)}, pocket {_percent(pocket)}")
+    overall, pocket = (rows["model"][part]["chi1_acc20"]["value"] for part in ("overall", "pocket"))
+    what = f"{settings.side} side, {len(dataset)} complexes" + (f", {len(failed)} failed" if failed else "")
+    print(f"evaluate: {what}: chi1 within 20 degrees {_percent(overall)}, pocket {_percent(pocket)}")
+
+
+def _residue_table(layout: DataLayout, dataset: ShardDataset, residues: pd.DataFrame) -> pa.Table:
+    """The residues with their labels in front, where the tables of `clean` are there to tell them."""
+    names = residue_names(layout, dataset)
+    plain = residues.astype({"cluster": str, "type": str})
+    if names is not None:
+        labels = names.drop(columns=["id", "row"])
+        plain = pd.concat([plain[["id", "cluster"]], labels, plain.drop(columns=["id", "cluster"])], axis=1)
+    return pa.Table.from_pandas(plain, preserve_index=False)
 
 
 def _percent(value: float | None) -> str:

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 
 from bindrae.chem import residues as aa
-from bindrae.chem.topology import CLASH_SEPARATION, CLASH_TOLERANCE, FAR, residue_separation, separation_through_bond
-from bindrae.geometry.fape import fape_loss
+from bindrae.evaluation.clashes import compute_clash_percentage, find_clashes
 from bindrae.geometry.rigid import build_frames_from_3_points
 
+__all__ = [
+    "ACCURACY_DEG", "chi_errors", "compute_chi1_accuracy", "compute_clash_percentage", "compute_fape",
+    "compute_pocket_irmsd", "find_clashes", "frame_errors", "kabsch_align", "match_symmetric", "mean_fape",
+    "sidechain_rmsd",
+]  # fmt: skip
+
 ACCURACY_DEG = (20.0, 40.0)
-_NEAR_ANGSTROM = 5.0
-_DISULFIDE_ANGSTROM = 2.5
+FAPE_CLAMP_ANGSTROM = 10.0
 _BACKBONE = [aa.SLOT_N, aa.SLOT_CA, aa.SLOT_C]
-_SG = aa.ATOM14_NAMES[aa.TYPE_OF_NAME["CYS"]].index("SG")
+# Numbers held at once per coordinate: small enough for a processor's cache, which is what the speed depends on.
+_FRAME_BLOCK = 2**16
 
 
 def chi_errors(pred: np.ndarray, true: np.ndarray, aatype: np.ndarray) -> np.ndarray:
@@ -104,6 +108,14 @@ def match_symmetric(
     mask : numpy.ndarray
         [N, 14] atoms compared.
     """
+    straight, crossed, better = _both_namings(pred, true, mask, aatype)
+    return np.where(better[:, None], crossed, straight), mask
+
+
+def _both_namings(
+    pred: np.ndarray, true: np.ndarray, mask: np.ndarray, aatype: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Squared errors [N, 14] under the names as they are and exchanged, and where the latter are smaller [N]."""
     rows = np.arange(len(aatype))[:, None]
     swap = aa.SWAP_SLOTS[aatype]
     other_mask = mask[rows, swap] & mask
@@ -111,8 +123,7 @@ def match_symmetric(
     # Only where both of a pair are there can names be exchanged.
     whole = (mask == mask[rows, swap]).all(axis=1)
     crossed = np.where(other_mask, ((pred - true[rows, swap]) ** 2).sum(-1), 0.0)
-    better = whole & (crossed.sum(1) < straight.sum(1))
-    return np.where(better[:, None], crossed, straight), mask
+    return straight, crossed, whole & (crossed.sum(1) < straight.sum(1))
 
 
 def sidechain_rmsd(pred: np.ndarray, true: np.ndarray, mask: np.ndarray, aatype: np.ndarray) -> np.ndarray:
@@ -173,10 +184,85 @@ def compute_pocket_irmsd(
     }
 
 
+def frame_errors(pred: np.ndarray, true: np.ndarray, mask: np.ndarray, aatype: np.ndarray) -> np.ndarray:
+    """Error of each atom seen from a frame, clamped at 10 A, as the mean over all frames.
+
+    Frames are those of each residue's own N, CA, C, predicted ones for predicted atoms and true ones for true atoms.
+    Symmetric atoms are named as fits best within their own residue's frame, so a rigid motion changes nothing.
+
+    Parameters
+    ----------
+    pred, true : numpy.ndarray
+        [N, 14, 3] (A).
+    mask : numpy.ndarray
+        [N, 14] atoms present in both.
+    aatype : numpy.ndarray
+        [N].
+
+    Returns
+    -------
+    numpy.ndarray
+        [N, 14] (A); NaN where an atom is missing, and everywhere without a single frame.
+    """
+    result = np.full(mask.shape, np.nan)
+    whole = mask[:, _BACKBONE].all(1)
+    if not whole.any():
+        return result
+    p, t = (x.astype(np.float64) - x[mask].mean(0, dtype=np.float64) for x in (pred, true))
+    (R, origin), (R_true, origin_true) = (_frames(x[whole]) for x in (p, t))
+    local, local_true = (p[whole] - origin[:, None]) @ R, (t[whole] - origin_true[:, None]) @ R_true
+    rename = np.flatnonzero(whole)[_both_namings(local, local_true, mask[whole], aatype[whole])[2]]
+    t[rename] = t[rename[:, None], aa.SWAP_SLOTS[aatype[rename]]]
+    # R^T (x - o) - R*^T (x* - o*) is linear in (x, x*, 1): one matrix product for all frames and atoms.
+    x, y = p[mask], t[mask]
+    atoms = np.concatenate([x, y, np.ones((len(x), 1))], axis=1).T.astype(np.float32)
+    shift = np.einsum("nji,nj->ni", R_true, origin_true) - np.einsum("nji,nj->ni", R, origin)
+    maps = np.concatenate([R.transpose(0, 2, 1), -R_true.transpose(0, 2, 1), shift[..., None]], axis=2)
+    maps = np.ascontiguousarray(maps.transpose(1, 0, 2), dtype=np.float32)  # [3, frames, 7]
+    total = np.zeros(len(x))
+    step = max(1, _FRAME_BLOCK // len(x))
+    for start in range(0, maps.shape[1], step):
+        d = maps[:, start : start + step] @ atoms  # [3, frames, atoms]
+        np.multiply(d, d, out=d)
+        squared = d[0]
+        squared += d[1]
+        squared += d[2]
+        np.sqrt(squared, out=squared)
+        np.minimum(squared, FAPE_CLAMP_ANGSTROM, out=squared)
+        total += squared.sum(0)
+    result[mask] = total / maps.shape[1]
+    return result
+
+
+def _frames(xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations [N, 3, 3] and origins [N, 3] of residues [N, 14, 3]."""
+    x = torch.as_tensor(xyz)
+    R, origin = build_frames_from_3_points(x[:, aa.SLOT_N], x[:, aa.SLOT_CA], x[:, aa.SLOT_C])
+    return R.numpy(), origin.numpy()
+
+
+def mean_fape(errors: np.ndarray, residue_weight: np.ndarray | None = None) -> float:
+    """Weighted mean of `frame_errors` over atoms (A); NaN where nothing is compared or weighs.
+
+    Parameters
+    ----------
+    errors : numpy.ndarray
+        [N, 14] (A), NaN for atoms that are not compared.
+    residue_weight : numpy.ndarray, optional
+        [N]; 1 by default.
+    """
+    there = np.isfinite(errors)
+    weight = there * (1.0 if residue_weight is None else residue_weight.astype(np.float64)[:, None])
+    total = weight.sum()
+    return float((np.where(there, errors, 0.0) * weight).sum() / total) if total > 0 else float("nan")
+
+
 def compute_fape(
     pred: np.ndarray, true: np.ndarray, mask: np.ndarray, aatype: np.ndarray, atom_weight: np.ndarray | None = None
 ) -> float:
     """Frame-aligned point error of all frames against all heavy atoms, clamped at 10 A (A).
+
+    Jumper et al. (Nature 596, 583, 2021), SI algorithm 28, on all heavy atoms.
 
     Parameters
     ----------
@@ -188,108 +274,10 @@ def compute_fape(
         [N].
     atom_weight : numpy.ndarray, optional
         [N] residue weights.
-    """
-    squared, _ = match_symmetric(pred, true, mask, aatype)
-    swap = aa.SWAP_SLOTS[aatype]
-    crossed = squared.sum(1) < np.where(mask, ((pred - true) ** 2).sum(-1), 0.0).sum(1) - 1e-9
-    renamed = np.where(crossed[:, None, None], true[np.arange(len(true))[:, None], swap], true)
-    p, t = (torch.as_tensor(x, dtype=torch.float64).unsqueeze(0) for x in (pred, renamed))
-    m = torch.as_tensor(mask).unsqueeze(0)
-    frames = [build_frames_from_3_points(x[:, :, 0], x[:, :, 1], x[:, :, 2]) for x in (p, t)]
-    weight = None
-    if atom_weight is not None:
-        weight = torch.as_tensor(atom_weight, dtype=torch.float32)[None, :, None].expand(-1, -1, aa.N_SLOTS).flatten(1)
-    with torch.no_grad():
-        value = fape_loss(
-            frames[0], frames[1], p.flatten(1, 2), t.flatten(1, 2), m[:, :, _BACKBONE].all(-1), m.flatten(1), weight
-        )
-    return float(value)
-
-
-def find_clashes(
-    xyz: np.ndarray,
-    mask: np.ndarray,
-    aatype: np.ndarray,
-    linked: np.ndarray,
-    ligand_xyz: np.ndarray,
-    ligand_radius: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """Atoms closer than r_i + r_j - 0.6 A (Bondi radii).
-
-    Pairs within three bonds, inside one ring and of disulfides are left out, and so are metals and atoms covalently
-    bound to the ligand (closer than 60 % of the sum of radii).
-
-    Parameters
-    ----------
-    xyz, mask : numpy.ndarray
-        [N, 14, 3] (A) and [N, 14].
-    aatype, linked : numpy.ndarray
-        [N] types and peptide bonds to the next row.
-    ligand_xyz, ligand_radius : numpy.ndarray
-        [L, 3] and [L] (A); radius 0 marks a metal.
 
     Returns
     -------
-    dict of str to numpy.ndarray
-        ``protein`` and ``ligand``: [N] clashing atoms of each residue with protein and with the ligand. ``pairs`` and
-        ``near_pairs``: scalars, protein pairs that clash and that are closer than 5 A (of those that could clash).
+    float
+        NaN when no residue has a frame in both.
     """
-    residue, slot = np.nonzero(mask)
-    atoms = xyz[residue, slot].astype(np.float64)
-    radius = aa.ATOM14_RADIUS[aatype][residue, slot]
-    pairs = cKDTree(atoms).query_pairs(_NEAR_ANGSTROM, output_type="ndarray")
-    i, j = pairs.T if len(pairs) else np.zeros((2, 0), dtype=np.int64)
-    far_apart = _separation(residue, slot, i, j, xyz, mask, aatype, linked) >= CLASH_SEPARATION
-    i, j = i[far_apart], j[far_apart]
-    distance = np.linalg.norm(atoms[i] - atoms[j], axis=1)
-    bad = distance < radius[i] + radius[j] - CLASH_TOLERANCE
-    touched = np.zeros(len(atoms), dtype=bool)
-    touched[i[bad]] = touched[j[bad]] = True
-    with_ligand = np.zeros(len(atoms), dtype=bool)
-    organic = ligand_radius > 0
-    if organic.any():
-        near = cKDTree(atoms).query_ball_point(ligand_xyz[organic].astype(np.float64), _NEAR_ANGSTROM)
-        for centre, r, neighbours in zip(ligand_xyz[organic], ligand_radius[organic], near, strict=True):
-            close = np.array(neighbours, dtype=np.int64)
-            d = np.linalg.norm(atoms[close] - centre, axis=1)
-            total = radius[close] + r
-            with_ligand[close[(d < total - CLASH_TOLERANCE) & (d > 0.6 * total)]] = True
-    return {
-        "protein": np.bincount(residue[touched], minlength=len(aatype)),
-        "ligand": np.bincount(residue[with_ligand], minlength=len(aatype)),
-        "pairs": np.array(int(bad.sum())),
-        "near_pairs": np.array(len(i)),
-    }
-
-
-def _separation(
-    residue: np.ndarray, slot: np.ndarray, i: np.ndarray, j: np.ndarray,
-    xyz: np.ndarray, mask: np.ndarray, aatype: np.ndarray, linked: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    """Bonds between the atoms of each pair, 99 where no short path joins them; i before j in the table."""
-    ri, rj, si, sj = residue[i], residue[j], slot[i], slot[j]
-    separation = np.full(len(i), 99)
-    same = ri == rj
-    separation[same] = residue_separation()[aatype[ri[same]], si[same], sj[same]]
-    following = (rj == ri + 1) & linked[ri]
-    table = residue_separation()
-    to_bond = table[aatype[ri[following]], si[following], aa.SLOT_C]
-    from_bond = table[aatype[rj[following]], aa.SLOT_N, sj[following]]
-    separation[following] = np.minimum(to_bond + 1 + from_bond, FAR)
-    cys = np.flatnonzero((aatype == aa.TYPE_OF_NAME["CYS"]) & mask[:, _SG])
-    if len(cys) > 1:
-        bonded = cKDTree(xyz[cys, _SG]).query_pairs(_DISULFIDE_ANGSTROM, output_type="ndarray")
-        partner = np.full(len(aatype), -1)
-        partner[cys[bonded[:, 0]]], partner[cys[bonded[:, 1]]] = cys[bonded[:, 1]], cys[bonded[:, 0]]
-        bridge = (partner[ri] == rj) & ~same
-        kind = np.array(aa.TYPE_OF_NAME["CYS"])
-        through = separation_through_bond(kind, _SG, kind, _SG)
-        separation[bridge] = np.minimum(separation[bridge], through[si[bridge], sj[bridge]])
-    return separation
-
-
-def compute_clash_percentage(xyz: np.ndarray, mask: np.ndarray, aatype: np.ndarray, linked: np.ndarray) -> float:
-    """Share of heavy atoms with at least one protein clash, in percent; see `find_clashes`."""
-    none = np.zeros((0, 3))
-    clashes = find_clashes(xyz, mask, aatype, linked, none, np.zeros(0))
-    return float(100.0 * clashes["protein"].sum() / max(int(mask.sum()), 1))
+    return mean_fape(frame_errors(pred, true, mask, aatype), atom_weight)

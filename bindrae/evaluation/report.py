@@ -25,6 +25,8 @@ EVALUATION_KEYS = (
     "failed",
     "attention",
     "rows",
+    "comparison",
+    "bands",
     "by_type",
     "by_complex",
 )

@@ -9,12 +9,14 @@ import pandas as pd
 
 from bindrae.chem import residues as aa
 from bindrae.evaluation.aggregate import Figures, Ratio, summarise
+from bindrae.evaluation.burial import count_neighbours
 from bindrae.evaluation.metrics import (
     ACCURACY_DEG,
     chi_errors,
-    compute_fape,
     compute_pocket_irmsd,
     find_clashes,
+    frame_errors,
+    mean_fape,
     sidechain_rmsd,
 )
 from bindrae.structure.torsions import residue_torsions
@@ -31,15 +33,22 @@ RESIDUE_RATIOS = [
 COMPLEX_RATIOS = [
     Ratio("clash_pairs_pct", "clash_pairs", "near_pairs"),
     Ratio("fape", "fape", "fape_n", 1.0),
-    Ratio("fape_pocket_weighted", "fape_pocket_weighted", "fape_n", 1.0),
+    Ratio("fape_pocket_weighted", "fape_pocket_weighted", "fape_pocket_weighted_n", 1.0),
 ]
-POCKET_RATIOS = [Ratio(name, name, f"{name}_n", 1.0) for name in ("irmsd", "irmsd_ca", "irmsd_sidechain")]
+POCKET_RATIOS = [
+    Ratio("fape", "fape_pocket", "fape_pocket_n", 1.0),
+    *(Ratio(name, name, f"{name}_n", 1.0) for name in ("irmsd", "irmsd_ca", "irmsd_sidechain")),
+]
+_TYPE_NAMES = [*aa.RESIDUE_NAMES, "UNK"]
 
 
 def score_complex(
     sample: dict[str, np.ndarray], pred: np.ndarray, pred_mask: np.ndarray, ligand_radius: np.ndarray
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Score one complex.
+
+    An angle that the prediction lacks is a miss with an error of 180 degrees. Distances (side-chain RMSD, iRMSD, FAPE)
+    are taken over the atoms that both have; ``atoms_missing`` counts the others.
 
     Parameters
     ----------
@@ -53,7 +62,8 @@ def score_complex(
     Returns
     -------
     residues : pandas.DataFrame
-        A row for each residue, with the sums that ``RESIDUE_RATIOS`` name.
+        A row for each residue: ``row`` in the residue table, ``type``, the pocket's ``contact``, true ``bfactor``
+        (A^2) and ``neighbours``, the errors, and the sums that ``RESIDUE_RATIOS`` name.
     summary : dict
         Sums for ``COMPLEX_RATIOS`` and ``POCKET_RATIOS``.
     """
@@ -65,34 +75,51 @@ def score_complex(
     both = true_mask & pred_mask
     rmsd = sidechain_rmsd(pred, true, both, kind)
     clashes = find_clashes(pred, pred_mask, kind, linked, sample["ligand_xyz"], ligand_radius)
+    seen = frame_errors(pred, true, both, kind)
     has_chi1 = defined[:, 0]
-    residues = pd.DataFrame({"row": np.arange(len(kind)), "type": np.array([*aa.RESIDUE_NAMES, "UNK"])[kind]})
-    residues["contact"] = sample["contact"]
-    bfactor = np.where(true_mask, sample["bfactor"].astype(np.float64), np.nan)
-    residues["bfactor"] = np.nanmean(bfactor, axis=1)
-    for k in range(4):
-        residues[f"chi{k + 1}_error"] = np.where(defined[:, k], error[:, k], np.nan)
-        residues[f"chi{k + 1}_n"] = defined[:, k].astype(np.int64)
-        for deg in ACCURACY_DEG:
-            residues[f"chi{k + 1}_hit{deg:.0f}"] = (defined[:, k] & (error[:, k] < deg)).astype(np.int64)
-    residues["all_chi_hit20"] = (has_chi1 & ((error < ACCURACY_DEG[0]) | ~defined).all(1)).astype(np.int64)
-    residues["chi1_error_sum"] = np.where(has_chi1, error[:, 0], 0.0)
-    residues["sidechain_rmsd"] = rmsd
-    residues["sidechain_rmsd_sum"] = np.nan_to_num(rmsd)
-    residues["sidechain_n"] = np.isfinite(rmsd).astype(np.int64)
-    residues["clash_atoms"], residues["ligand_clash_atoms"] = clashes["protein"], clashes["ligand"]
-    residues["atoms"] = pred_mask.sum(1)
-    summary: dict[str, Any] = {
-        "clash_pairs": int(clashes["pairs"]),
-        "near_pairs": int(clashes["near_pairs"]),
-        "fape": compute_fape(pred, true, both, kind),
-        "fape_pocket_weighted": compute_fape(pred, true, both, kind, 1.0 + sample["w_res"]),
-        "fape_n": 1,
+    columns: dict[str, Any] = {
+        "row": np.arange(len(kind)),
+        "type": pd.Categorical.from_codes(kind.tolist(), pd.Index(_TYPE_NAMES)),
+        "contact": sample["contact"],
+        "bfactor": _mean_of(sample["bfactor"].astype(np.float64), true_mask),
+        "neighbours": count_neighbours(true),
     }
-    for name, value in compute_pocket_irmsd(pred, true, both, kind, sample["contact"]).items():
-        summary[name] = float(np.nan_to_num(value))
-        summary[f"{name}_n"] = int(np.isfinite(value))
-    return residues, summary
+    for k in range(4):
+        name = f"chi{k + 1}"
+        columns[f"{name}_true"] = np.where(defined[:, k], np.degrees(true_chi[:, k]), np.nan).astype(np.float32)
+        columns[f"{name}_pred"] = np.where(found[:, 3 + k], np.degrees(angles[:, 3 + k]), np.nan).astype(np.float32)
+        columns[f"{name}_error"] = np.where(defined[:, k], error[:, k], np.nan)
+        columns[f"{name}_n"] = defined[:, k].astype(np.int64)
+        for deg in ACCURACY_DEG:
+            columns[f"{name}_hit{deg:.0f}"] = (defined[:, k] & (error[:, k] < deg)).astype(np.int64)
+    columns |= {
+        "all_chi_hit20": (has_chi1 & ((error < ACCURACY_DEG[0]) | ~defined).all(1)).astype(np.int64),
+        "chi1_error_sum": np.where(has_chi1, error[:, 0], 0.0),
+        "sidechain_rmsd": rmsd,
+        "sidechain_rmsd_sum": np.nan_to_num(rmsd),
+        "sidechain_n": np.isfinite(rmsd).astype(np.int64),
+        "fape": _mean_of(seen, np.isfinite(seen)),
+        "clash_atoms": clashes["protein"],
+        "ligand_clash_atoms": clashes["ligand"],
+        "atoms": pred_mask.sum(1),
+        "atoms_missing": (true_mask & ~pred_mask).sum(1),
+    }
+    measured = {
+        "fape": mean_fape(seen),
+        "fape_pocket_weighted": mean_fape(seen, 1.0 + sample["w_res"]),
+        "fape_pocket": mean_fape(seen, sample["contact"]),
+        **compute_pocket_irmsd(pred, true, both, kind, sample["contact"]),
+    }
+    summary: dict[str, Any] = {"clash_pairs": int(clashes["pairs"]), "near_pairs": int(clashes["near_pairs"])}
+    for name, value in measured.items():
+        summary |= {name: float(np.nan_to_num(value)), f"{name}_n": int(np.isfinite(value))}
+    return pd.DataFrame(columns), summary
+
+
+def _mean_of(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Mean of each row [N] over the masked entries; NaN without any."""
+    count = mask.sum(1)
+    return np.asarray(np.where(mask, values, 0.0).sum(1) / np.where(count > 0, count, np.nan))
 
 
 def figures(residues: pd.DataFrame, summaries: pd.DataFrame, weights: np.ndarray | None) -> dict[str, Figures]:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bindrae.chem import residues as aa
-from bindrae.chem.probes import N_TOKEN_TYPES
+from bindrae.chem.probes import N_TOKEN_TYPES, TYPE_NAMES
 from bindrae.config import ModelSettings, parse_settings
 from bindrae.data.dataset import IPABatch
 from bindrae.errors import BindraeError
@@ -101,7 +101,7 @@ class Stage1(nn.Module):
             else None
         )
         self.layers = nn.ModuleList(TrunkLayer(settings) for _ in range(settings.depth))
-        n_conditioners = 1 if settings.ligand_shared else settings.depth + 1
+        n_conditioners = 0 if not settings.ligand_film else 1 if settings.ligand_shared else settings.depth + 1
         self.conditioners = nn.ModuleList(
             create_ligand_conditioner(
                 c_s, settings.d_lig, settings.ligand_heads, settings.ligand_warmup_steps, N_TOKEN_FEATURES
@@ -130,7 +130,7 @@ class Stage1(nn.Module):
         """
         N, CA, C, points, origin = centre_batch(batch)
         features = torch.cat([batch.lig_types, batch.lig_context.unsqueeze(-1).to(batch.lig_types.dtype)], dim=-1)
-        tokens = Tokens(points, features, batch.lig_mask)
+        tokens = Tokens(points, features, self._tokens_read(batch))
         with torch.autocast(N.device.type, enabled=False):
             backbone = backbone_features(N, CA, C, batch.linked, batch.aatype)
         passes = self.settings.recycles
@@ -151,6 +151,14 @@ class Stage1(nn.Module):
             out.atom14_mask & batch.node_mask.unsqueeze(-1),
         )
 
+    def _tokens_read(self, batch: IPABatch) -> Tensor:
+        """[B, M] bool, the tokens that ``ligand_tokens`` lets in."""
+        if self.settings.ligand_tokens == "none":
+            return torch.zeros_like(batch.lig_mask)
+        if self.settings.ligand_tokens == "atoms":
+            return batch.lig_mask & (batch.lig_types[..., TYPE_NAMES.index("probe")] == 0)
+        return batch.lig_mask
+
     def _rebuilt(self, out: Stage1Output, backbone: Backbone, aatype: Tensor) -> Rebuilt:
         return summarise_sidechains(out.atom14, out.frames, backbone.frames, out.torsions.circle, aatype)
 
@@ -163,6 +171,8 @@ class Stage1(nn.Module):
         step = int(self.step)
 
         def condition(s: Tensor, layer: int) -> Tensor:
+            if not self.conditioners:
+                return s
             conditioner = self.conditioners[0 if self.settings.ligand_shared else layer]
             out: Tensor = conditioner(s, frames, *tokens, step)
             return out

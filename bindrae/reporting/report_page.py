@@ -11,6 +11,7 @@ from bindrae.reporting.verdict import (
     ACCURACIES,
     METRICS,
     ROWS,
+    difference_rows,
     entry_of,
     headline_cards,
     metric_heads,
@@ -22,6 +23,7 @@ CONTENTS = (
     ("verdict", "Verdict"),
     ("data", "Data"),
     ("training", "Training"),
+    ("bands", "Burial, B-factor and place"),
     ("types", "Residue types"),
     ("complexes", "Complexes"),
     ("settings", "Settings"),
@@ -31,6 +33,7 @@ CONTENTS = (
 MAX_COMPLEXES = 500
 MAX_NAMES = 20
 N_EXAMPLES = 3
+BANDS = {"burial": "burial", "bfactor": "B-factor", "place": "place"}
 LOSSES = {
     "loss": "Total loss",
     "torsion": "Torsion",
@@ -100,6 +103,9 @@ def report_page(
                 [words(key), number(value) if isinstance(value, int | float) else text(value)]
                 for key, value in flatten(training["counts"]).items()
             ],
+            "differences": difference_rows(evaluation["comparison"].get("model_minus_no_learning", {})),
+            "bands": _band_rows(evaluation["bands"]),
+            "failed": [[str(f["id"]), str(f["message"])] for f in evaluation["failed"][:MAX_NAMES]],
             "types": _type_rows(evaluation["by_type"]),
             "complexes": _complex_rows(complexes)[:MAX_COMPLEXES],
             "settings": settings_rows(settings),
@@ -112,8 +118,7 @@ def report_page(
             "seconds": _seconds(quality, training, evaluation),
         },
         n_complexes=len(complexes),
-        failed=[str(i) for i in evaluation["failed"]],
-        max_names=MAX_NAMES,
+        n_failed=len(evaluation["failed"]),
     )
 
 
@@ -123,6 +128,33 @@ def _rejection_rows(rejections: list[dict[str, Any]]) -> Rows:
         names = [str(e["id"]) for e in r["examples"][:N_EXAMPLES]]
         more = ", …" if r["count"] > len(names) else ""
         result.append([r["stage"], r["code"], number(r["count"]), ", ".join(names) + more, r["hint"]])
+    return result
+
+
+def _band_rows(bands: dict[str, Any]) -> Rows:
+    """Rows of the table of bands: the model beside the no-learning row, and their paired difference in chi1."""
+    chi1 = METRICS["chi1_acc20"]
+    result = []
+    for scheme, name in BANDS.items():
+        for band, entry in bands.get(scheme, {}).items():
+            model, base, gain = (entry.get(part, {}) for part in ("model", "no_learning", "difference"))
+            shown = model.get("chi1_acc20", {})
+            difference = gain.get("chi1_acc20", {})
+            result.append(
+                [
+                    name,
+                    band,
+                    number(entry.get("n")),
+                    number(shown.get("value"), 1),
+                    chi1.interval(shown),
+                    number(base.get("chi1_acc20", {}).get("value"), 1),
+                    number(difference.get("value"), 1),
+                    chi1.interval(difference),
+                    number(model.get("all_chi_acc20", {}).get("value"), 1),
+                    number(model.get("sidechain_rmsd", {}).get("value"), 2),
+                    number(model.get("clash_atoms_pct", {}).get("value"), 2),
+                ]
+            )
     return result
 
 

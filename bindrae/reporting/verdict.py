@@ -56,6 +56,7 @@ HEADLINE = (
     ("overall", "fape", "FAPE"),
 )
 ACCURACIES = ("chi1_acc20", "chi2_acc20", "chi3_acc20", "chi4_acc20", "all_chi_acc20")
+STANDINGS = {"better": "better than ", "worse": "worse than ", "same": "not told apart from ", "": ""}
 ROWS = {"model": "Model", "no_learning": "No learning", "rebuilt": "Rebuilt", "crystal": "Crystal"}
 
 
@@ -67,6 +68,7 @@ def entry_of(rows: dict[str, Any], row: str, scope: str, metric: str) -> dict[st
 def verdict(evaluation: dict[str, Any]) -> list[str]:
     """One sentence for each headline figure: the model, its interval, and the other rows."""
     sentences = []
+    paired = evaluation.get("comparison", {}).get("model_minus_no_learning", {})
     for scope, key, label in HEADLINE:
         metric = METRICS[key]
         model = entry_of(evaluation["rows"], "model", scope, key)
@@ -79,21 +81,54 @@ def verdict(evaluation: dict[str, Any]) -> list[str]:
         known = f"95 % interval {interval}" if interval != DASH else "no interval"
         sentence = f"{label}: {metric.show(model['value'])} ({known})"
         if base is not None:
-            sentence += f", {_compare(model, base, metric)}no learning ({metric.show(base)})"
+            standing = stands(paired.get(scope, {}).get(key, {}), metric)
+            sentence += f", {STANDINGS[standing]}no learning ({metric.show(base)})"
         if crystal is not None:
             sentence += f"; crystal {metric.show(crystal)}"
         sentences.append(sentence + ".")
     return sentences
 
 
-def _compare(model: dict[str, Any], base: float, metric: Metric) -> str:
-    """How the model stands to a value that lies outside, or inside, its interval."""
-    low, high = model.get("low"), model.get("high")
+def stands(difference: dict[str, Any], metric: Metric) -> str:
+    """Whether a paired difference says ``better`` or ``worse``; ``same`` when its interval holds 0, "" without one.
+
+    Parameters
+    ----------
+    difference : dict
+        ``low`` and ``high`` of one figure in ``comparison`` of evaluation.json.
+    metric : Metric
+    """
+    low, high = difference.get("low"), difference.get("high")
     if low is None or high is None:
         return ""
-    if low <= base <= high:
-        return "not told apart from "
-    return "better than " if (base < low) == metric.higher_is_better else "worse than "
+    if low <= 0.0 <= high:
+        return "same"
+    return "better" if (low > 0.0) == metric.higher_is_better else "worse"
+
+
+def difference_rows(comparison: dict[str, Any]) -> Rows:
+    """Rows of the table of paired differences: where, metric, difference, interval, and what it says.
+
+    Parameters
+    ----------
+    comparison : dict
+        One entry of ``comparison`` of evaluation.json: scope to metric to ``value``, ``low``, ``high``.
+    """
+    result = []
+    for scope, name in (("overall", "all residues"), ("pocket", "pocket")):
+        part = comparison.get(scope, {})
+        for key, metric in METRICS.items():
+            entry = part.get(key, {})
+            if entry.get("value") is None:
+                continue
+            cells = [name, f"{metric.label} ({metric.unit})", f"{entry['value']:+,.{metric.digits}f}"]
+            interval = DASH
+            if entry.get("low") is not None:
+                interval = f"{entry['low']:+,.{metric.digits}f} to {entry['high']:+,.{metric.digits}f}"
+            said = {"same": "not told apart", "": DASH}
+            standing = stands(entry, metric)
+            result.append([*cells, interval, said.get(standing, standing)])
+    return result
 
 
 def headline_cards(rows: dict[str, Any]) -> list[tuple[str, str, list[str]]]:

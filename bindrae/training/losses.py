@@ -17,7 +17,7 @@ from bindrae.data.dataset import IPABatch
 from bindrae.geometry.fape import fape_loss
 from bindrae.geometry.kinematics import angles_to_circle
 from bindrae.geometry.rigid import build_frames_from_3_points
-from bindrae.model.heads import CHI1, TorsionPrediction
+from bindrae.model.heads import CHI1, TorsionPrediction, bin_centres
 from bindrae.model.neighbours import gather_rows, nearest
 from bindrae.model.stage1 import Stage1Output
 
@@ -84,7 +84,13 @@ def chi_trains(batch: IPABatch, max_bfactor: float | None) -> Tensor:
     return defined & (bfactor <= max_bfactor)
 
 
-def torsion_loss(pred: TorsionPrediction, batch: IPABatch, weight: Tensor, max_bfactor: float | None = 40.0) -> Tensor:
+def torsion_loss(
+    pred: TorsionPrediction,
+    batch: IPABatch,
+    weight: Tensor,
+    max_bfactor: float | None = 40.0,
+    smoothing_deg: float = 0.0,
+) -> Tensor:
     """Error of the torsions: 1 - cos for single directions, likelihood and offset for the multimodal head.
 
     A chi that is the same after half a turn is compared with the nearer of its two values.
@@ -97,6 +103,8 @@ def torsion_loss(pred: TorsionPrediction, batch: IPABatch, weight: Tensor, max_b
         [B, N] residue weights.
     max_bfactor : float or None
         See `chi_trains`.
+    smoothing_deg : float
+        Width of the target distribution of a chi (degrees); 0 is the true bin alone.
 
     Returns
     -------
@@ -114,11 +122,13 @@ def torsion_loss(pred: TorsionPrediction, batch: IPABatch, weight: Tensor, max_b
         error = 1 - torch.cat([cosine[..., :CHI1], chi_cosine], dim=-1) + 0.02 * norm
         return _weighted_mean(error, torch.cat([backbone, chi], dim=-1))
     backbone_error = _weighted_mean(1 - cosine[..., :CHI1] + 0.02 * norm[..., :CHI1], backbone)
-    return backbone_error + _weighted_mean(_mode_error(pred.chi_logits, pred.chi_offsets, batch, periodic), chi)
+    return backbone_error + _weighted_mean(
+        _mode_error(pred.chi_logits, pred.chi_offsets, batch, periodic, math.radians(smoothing_deg)), chi
+    )
 
 
-def _mode_error(logits: Tensor, offsets: Tensor, batch: IPABatch, periodic: Tensor) -> Tensor:
-    """[B, N, 4] negative log likelihood of the true bin plus the offset's error in it."""
+def _mode_error(logits: Tensor, offsets: Tensor, batch: IPABatch, periodic: Tensor, smoothing: float) -> Tensor:
+    """[B, N, 4] cross-entropy with the target distribution plus the offset's error in the true bin."""
     bins = logits.shape[-1]
     width = 2 * math.pi / bins
     place = (batch.torsion_angles[..., CHI1:] + math.pi) / width
@@ -126,9 +136,16 @@ def _mode_error(logits: Tensor, offsets: Tensor, batch: IPABatch, periodic: Tens
     remainder = (place - true_bin - 0.5) * width
     other_bin = (true_bin + bins // 2) % bins
     log_p = torch.log_softmax(logits, dim=-1)
-    p_true = torch.gather(log_p, -1, true_bin.unsqueeze(-1)).squeeze(-1)
-    p_other = torch.gather(log_p, -1, other_bin.unsqueeze(-1)).squeeze(-1)
-    likelihood = torch.where(periodic, torch.logaddexp(p_true, p_other), p_true)
+    # Half a turn apart, the two bins of a pi-periodic chi are one outcome.
+    log_p = torch.where(periodic.unsqueeze(-1), torch.logaddexp(log_p, log_p.roll(bins // 2, -1)), log_p)
+    if smoothing:
+        # A wrapped normal is, for widths far below half a turn, all but exp(cos(d) / width^2) (von Mises).
+        centres = bin_centres(bins).to(logits)
+        off = batch.torsion_angles[..., CHI1:].unsqueeze(-1) - centres
+        target = torch.softmax((torch.cos(off) - 1) / smoothing**2, dim=-1)
+        likelihood = (target * log_p).sum(-1)
+    else:
+        likelihood = torch.gather(log_p, -1, true_bin.unsqueeze(-1)).squeeze(-1)
     at_true = torch.gather(offsets, -1, true_bin.unsqueeze(-1)).squeeze(-1)
     at_other = torch.gather(offsets, -1, other_bin.unsqueeze(-1)).squeeze(-1)
     miss = (at_true - remainder).abs() / width
@@ -307,7 +324,9 @@ def stage1_loss(output: Stage1Output, batch: IPABatch, settings: TrainingSetting
         true_frames = build_frames_from_3_points(true[:, :, 0], true[:, :, 1], true[:, :, 2])
         index, valid = neighbour_pairs(output.atom14, batch.node_mask)
         losses = {
-            "torsion": torsion_loss(output.torsions, batch, weight, settings.max_bfactor),
+            "torsion": torsion_loss(
+                output.torsions, batch, weight, settings.max_bfactor, settings.chi_smoothing_deg
+            ),
             "fape": fape_loss(
                 output.frames, true_frames, output.atom14.flatten(1, 2), true.flatten(1, 2), batch.node_mask,
                 mask.flatten(1), weight.unsqueeze(-1).expand(-1, -1, aa.N_SLOTS).flatten(1),

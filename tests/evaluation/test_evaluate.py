@@ -3,15 +3,20 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from bindrae.config import EvaluationSettings, ModelSettings
-from bindrae.data.dataset import ShardDataset
+from bindrae.data.dataset import Sample, ShardDataset
 from bindrae.data.layout import DataLayout, RunLayout
+from bindrae.data.schema import iterate_rows
 from bindrae.data.storage import read_json, read_table
 from bindrae.errors import BindraeError
-from bindrae.evaluation.evaluate import run_evaluation
+from bindrae.evaluation import evaluate
+from bindrae.evaluation.evaluate import crystal_predictor, failures, run_evaluation, score_dataset
+from bindrae.evaluation.predictors import Atoms
 from bindrae.model.stage1 import Stage1, save_model
 
 
@@ -60,3 +65,130 @@ def test_another_dataset_can_be_scored_whole(demo_layout: DataLayout, run: RunLa
     result = read_json(other.evaluation)
     assert sorted(entry["id"] for entry in result["by_complex"]) == ["1s2g", "1s3v", "1uou"]
     assert result["rows"]["crystal"]["overall"]["chi1_acc20"]["low"] == 100.0
+
+
+def test_residues_bear_the_labels_of_the_clean_table(run: RunLayout, demo_layout: DataLayout) -> None:
+    residues = read_table(run.residues).to_pandas()
+    clean = {row["id"]: row for row in iterate_rows(read_table(demo_layout.batch("clean", 0)))}
+    (identifier,) = residues["id"].unique()
+    for name in ("chain", "number", "insertion", "name"):
+        assert residues[name].tolist() == list(clean[identifier][name])
+    known = residues["type"] == residues["name"]
+    assert known.mean() > 0.95  # but for modified residues
+    error = (residues["chi1_pred"] - residues["chi1_true"] + 180.0) % 360.0 - 180.0
+    np.testing.assert_allclose(error.abs()[residues["chi1_n"] > 0], residues["chi1_error"].dropna(), atol=1e-2)
+
+
+def test_without_clean_tables_residues_have_no_labels_and_with_others_an_error(
+    run: RunLayout, demo_layout: DataLayout, tmp_path: Path
+) -> None:
+    layout = DataLayout(tmp_path / "data")
+    shutil.copytree(demo_layout.root, layout.root)
+    other = RunLayout(tmp_path / "run")
+    other.root.mkdir()
+    shutil.copy(run.model, other.model)
+    clean = layout.batch("clean", 0)
+    table = read_table(clean)
+    clean.unlink()
+    run_evaluation(layout, other, EvaluationSettings(bootstrap=100))
+    assert "chain" not in read_table(other.residues).column_names
+    pq.write_table(table.filter([False] * table.num_rows), clean)
+    with pytest.raises(BindraeError, match="hold different residues"):
+        run_evaluation(layout, other, EvaluationSettings(bootstrap=100))
+
+
+def test_bands_part_the_residues(demo_layout: DataLayout, run: RunLayout, tmp_path: Path) -> None:
+    other = RunLayout(tmp_path)
+    shutil.copy(run.model, other.model)
+    settings = EvaluationSettings(side="all", bootstrap=100)
+    run_evaluation(demo_layout, other, settings, threads=2)
+    result, residues = read_json(other.evaluation), read_table(other.residues).to_pandas()
+    for scheme, bands in result["bands"].items():
+        known = residues if scheme != "type" else residues[residues["type"] != "UNK"]
+        assert sum(band["n_residues"] for band in bands.values()) == len(known)
+    buried = residues[residues["neighbours"] >= 21]
+    band = result["bands"]["burial"]["buried: 21 or more"]
+    assert band["n"] == (buried["chi1_n"] > 0).sum()
+    assert band["model"]["chi1_acc20"]["value"] == pytest.approx(100 * (buried["chi1_error"].dropna() < 20).mean())
+    gain = band["difference"]["chi1_acc20"]
+    assert gain["value"] == pytest.approx(
+        band["model"]["chi1_acc20"]["value"] - band["no_learning"]["chi1_acc20"]["value"]
+    )
+    assert gain["low"] <= gain["value"] <= gain["high"] < 0.0  # untrained
+    pocket = result["bands"]["place"]["pocket"]["model"]["chi1_acc20"]["value"]
+    assert pocket == result["rows"]["model"]["pocket"]["chi1_acc20"]["value"]
+    paired, rows = result["comparison"]["model_minus_no_learning"], result["rows"]
+    for scope, key in (("overall", "chi1_acc20"), ("overall", "all_chi_acc20"), ("overall", "fape"),
+                       ("overall", "clash_atoms_pct"), ("pocket", "irmsd")):  # fmt: skip
+        values = [rows[row][scope][key]["value"] for row in ("model", "no_learning")]
+        assert paired[scope][key]["value"] == pytest.approx(values[0] - values[1])
+        assert paired[scope][key]["low"] <= paired[scope][key]["value"] <= paired[scope][key]["high"]
+
+
+def faulty(fault: Exception | None) -> evaluate.Predictor:
+    """The crystal, but for 1s3v: an error, or one atom that is no number."""
+
+    def predict(identifier: str, sample: Sample) -> Atoms:
+        xyz, mask = crystal_predictor(identifier, sample)
+        if identifier == "1s3v":
+            if fault is not None:
+                raise fault
+            xyz = xyz.copy()
+            xyz[3, 1, 0] = np.nan
+        return xyz, mask
+
+    return predict
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (BindraeError("no such ligand", "mend it"), "BindraeError: no such ligand"),
+        (RuntimeError("out of memory"), "RuntimeError: out of memory"),
+        (None, "BindraeError: the prediction of 1s3v holds 1 atoms whose coordinates are not finite"),
+    ],
+)
+def test_a_failed_prediction_is_recorded_and_all_its_residues_are_misses(
+    demo_layout: DataLayout, fault: Exception | None, message: str
+) -> None:
+    dataset = ShardDataset(demo_layout, "all")
+    residues, complexes = score_dataset(dataset, faulty(fault), "score", record_failures=True)
+    assert failures(complexes) == [{"id": "1s3v", "message": message}]
+    own = residues["id"] == "1s3v"
+    hits = ["chi1_hit20", "chi1_hit40", "chi2_hit20", "all_chi_hit20"]
+    assert residues.loc[own, hits].to_numpy().sum() == 0
+    assert residues.loc[own, "chi1_n"].sum() > 100
+    assert (residues.loc[~own, "chi1_hit20"] == residues.loc[~own, "chi1_n"]).all()
+    assert complexes.set_index("id").loc["1s3v", ["fape_n", "irmsd_n"]].tolist() == [0, 0]
+    with pytest.raises(type(fault) if fault is not None else BindraeError):
+        score_dataset(dataset, faulty(fault), "score")
+
+
+def test_a_bug_is_not_a_failed_prediction_and_neither_are_all(demo_layout: DataLayout) -> None:
+    dataset = ShardDataset(demo_layout, "all")
+    with pytest.raises(KeyError):
+        score_dataset(dataset, faulty(KeyError("atom14")), "score", record_failures=True)
+
+    def never(identifier: str, sample: Sample) -> Atoms:
+        raise RuntimeError("no device")
+
+    with pytest.raises(BindraeError, match="none of the 3 predictions succeeded; 1s2g: RuntimeError: no device"):
+        score_dataset(dataset, never, "score", record_failures=True)
+
+
+def test_failures_reach_the_record(
+    demo_layout: DataLayout, run: RunLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = RunLayout(tmp_path)
+    shutil.copy(run.model, other.model)
+    monkeypatch.setattr(evaluate, "model_predictor", lambda model, device: faulty(RuntimeError("lost")))
+    run_evaluation(demo_layout, other, EvaluationSettings(side="all", bootstrap=100))
+    result = read_json(other.evaluation)
+    assert result["failed"] == [{"id": "1s3v", "message": "RuntimeError: lost"}]
+    by_id = {entry["id"]: entry for entry in result["by_complex"]}
+    assert by_id["1s3v"]["chi1_acc20"] == 0.0
+    assert by_id["1s3v"]["pocket_irmsd"] is None
+    assert by_id["1uou"]["chi1_acc20"] == 100.0
+    assert result["rows"]["model"]["overall"]["chi1_acc20"]["value"] < 100.0
+    # Distances are compared where both have one: the crystal's FAPE is 0, the no-learning row's is not.
+    assert result["comparison"]["model_minus_no_learning"]["overall"]["fape"]["high"] < 0.0

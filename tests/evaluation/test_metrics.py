@@ -11,10 +11,12 @@ from bindrae.chem import residues as aa
 from bindrae.data.dataset import atom_radii
 from bindrae.evaluation import metrics
 from bindrae.evaluation.aggregate import Ratio, bootstrap_weights, summarise
+from bindrae.evaluation.burial import count_neighbours
 from bindrae.evaluation.rotamers import count_rotamers
 from bindrae.evaluation.scoring import figures, score_complex
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import build_frames_from_3_points
+from bindrae.structure.pocket import virtual_cb
 from tests.batches import random_rotation, random_sample
 
 Truth = dict[str, np.ndarray]
@@ -91,6 +93,55 @@ def test_missing_residues_and_atoms_are_misses(truth: Truth) -> None:
     mask[gone] = False
     found = overall(truth, truth["atom14"], mask)
     assert found["chi1_acc20"] == pytest.approx(100.0 * (1 - 10 / has_chi1.sum()))
+
+
+def slow_fape(pred: np.ndarray, true: np.ndarray, mask: np.ndarray, weight: np.ndarray) -> float:
+    """Every atom in every frame, one pair after the other; no atoms of this input need another name."""
+
+    def frame(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        e1 = (x[2] - x[1]) / np.linalg.norm(x[2] - x[1])
+        side = x[0] - x[1] - e1 * np.dot(x[0] - x[1], e1)
+        e2 = side / np.linalg.norm(side)
+        return np.stack([e1, e2, np.cross(e1, e2)]), x[1]
+
+    total = norm = 0.0
+    for i in range(len(pred)):
+        (R, t), (S, u) = frame(pred[i]), frame(true[i])
+        for j, k in zip(*np.nonzero(mask), strict=True):
+            error = np.linalg.norm(R @ (pred[j, k] - t) - S @ (true[j, k] - u))
+            total += weight[j] * min(float(error), 10.0)
+            norm += weight[j]
+    return total / norm
+
+
+def test_fape_is_that_of_its_definition(truth: Truth) -> None:
+    kind, mask = truth["aatype"].astype(int)[:14], truth["atom14_mask"][:14]
+    true = truth["atom14"][:14].astype(np.float64)
+    rng = np.random.default_rng(0)
+    pred = true + rng.normal(0, 0.15, true.shape)
+    pred[9:] += 7.0  # beyond the clamp for some pairs
+    weight = rng.random(14)
+    found = metrics.compute_fape(pred, true, mask, kind, weight)
+    assert found == pytest.approx(slow_fape(pred, true, mask, weight), rel=1e-5)
+    moved = pred @ random_rotation(5).numpy().T.astype(np.float64) + 80.0
+    assert metrics.compute_fape(moved, true, mask, kind, weight) == pytest.approx(found, rel=1e-4)
+    assert math.isnan(metrics.compute_fape(pred, true, np.zeros_like(mask), kind))
+
+
+def test_fape_takes_symmetric_names_the_better_way_wherever_the_prediction_stands(truth: Truth) -> None:
+    kind, mask, true = truth["aatype"].astype(int), truth["atom14_mask"], truth["atom14"]
+    renamed = true[np.arange(len(kind))[:, None], aa.SWAP_SLOTS[kind]] @ random_rotation(1).numpy().T - 50.0
+    assert not np.array_equal(aa.SWAP_SLOTS[kind], np.tile(np.arange(14), (len(kind), 1)))
+    assert metrics.compute_fape(renamed, true, mask, kind) == pytest.approx(0.0, abs=1e-3)
+
+
+def test_burial_counts_neighbours_by_the_backbone_alone(truth: Truth) -> None:
+    xyz = truth["atom14"].copy()
+    centre = virtual_cb(xyz)
+    expected = [(np.linalg.norm(centre - point, axis=1) < 10.0).sum() - 1 for point in centre]
+    assert count_neighbours(xyz).tolist() == expected
+    xyz[:, 4:] = 1e3
+    assert count_neighbours(xyz).tolist() == expected
 
 
 def test_pocket_irmsd_is_blind_to_rigid_motion_and_to_the_rest_of_the_protein(truth: Truth) -> None:

@@ -126,6 +126,23 @@ def test_the_ligand_and_the_backbone_are_read() -> None:
         assert not torch.allclose(continuous(run(model, replace(batch, **{name: changed}))), expected, atol=1e-3), name
 
 
+def test_tokens_that_an_ablation_leaves_out_are_not_read() -> None:
+    batch = random_batch(30)
+    probe = torch.nn.functional.one_hot(torch.tensor(7), 12).float()
+    types = batch.lig_types.clone()
+    types[:, ::2] = probe
+    batch = replace(batch, lig_types=types)
+    moved = batch.lig_points.clone()
+    moved[:, ::2] += 3.0
+    for kind, unread in (("none", batch.lig_points + 3.0), ("atoms", moved)):
+        model = build(ligand_tokens=kind)
+        expected = run(model, batch)
+        assert torch.equal(run(model, replace(batch, lig_points=unread)).atom14, expected.atom14)
+    everything = run(build(), batch)
+    assert not torch.equal(run(build(), replace(batch, lig_points=moved)).atom14, everything.atom14)
+    assert not build(ligand_film=False).conditioners
+
+
 @pytest.mark.parametrize("n_tokens", [0, 1, 128])
 @pytest.mark.parametrize("lengths", [(1,), (2, 30)])
 def test_small_and_bare_complexes_have_finite_gradients(n_tokens: int, lengths: tuple[int, ...]) -> None:

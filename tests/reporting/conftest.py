@@ -70,6 +70,7 @@ def complex_rows(rng: np.random.Generator, identifier: str, with_bfactors: bool)
     }  # fmt: skip
     torsions = {"id": identifier, "angles": angles, "defined": rng.random((n, 7)) < 0.7}
     tokens = {"id": identifier, "xyz": np.zeros((k, 3), np.float32), "types": np.zeros((k, 12), np.float32)}
+    tokens["is_context"] = np.zeros(k, dtype=bool)
     return {"clean": clean, "pocket": pocket, "torsions": torsions, "tokens": tokens}
 
 
@@ -145,6 +146,25 @@ def _scores(value: float) -> Row:
     return {"overall": overall, "pocket": pocket}
 
 
+def _differences() -> Row:
+    """The model is better in chi1, worse in FAPE, and not told apart in clashes; the pocket has one cluster."""
+    return {
+        "overall": {
+            "chi1_acc20": {"value": 20.0, "low": 18.5, "high": 21.5},
+            "clash_atoms_pct": {"value": 0.25, "low": -0.5, "high": 1.0},
+            "fape": {"value": 20.0, "low": 19.0, "high": 21.0},
+        },
+        "pocket": {"irmsd": {"value": -0.5, "low": None, "high": None}},
+    }
+
+
+def _band() -> Row:
+    value = {"value": 91.25, "low": 90.0, "high": 92.5}
+    gain = {"value": 20.5, "low": 19.0, "high": 22.0}
+    model, difference = ({"chi1_acc20": entry} for entry in (value, gain))
+    return {"n_residues": 700, "n": 600, "model": model, "no_learning": {}, "difference": difference}
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> RunLayout:
     """A run with its three records."""
@@ -166,9 +186,12 @@ def run(tmp_path: Path) -> RunLayout:
         }
     }
     evaluation = {
-        "side": "test", "n_complexes": 4, "n_residues": 1234, "n_clusters": 3, "failed": ["bad&id"],
+        "side": "test", "n_complexes": 4, "n_residues": 1234, "n_clusters": 3,
+        "failed": [{"id": "bad&id", "message": "out of <memory>"}],
         "attention": "reference", "bootstrap": 1000, "by_type": types, "by_complex": by_complex,
         "seconds": 75.0,
+        "comparison": {"model_minus_no_learning": _differences()},
+        "bands": {"burial": {"buried: 21 or more": _band()}, "type": {}},
         "rows": {"model": _scores(82.5), "no_learning": _scores(62.5), "crystal": _scores(99.5)},
         "settings": {"side": "test"}, "something_new": 1,
     }  # fmt: skip

@@ -53,7 +53,12 @@ def test_page_shows_the_numbers_and_escapes(
     assert "Atoms clashing with the ligand (%) – – – – – –" in words  # null prints a dash
     assert "ARG 321 77.7 88.8 – 1.90" in words
     assert "<script>alert(1)</script> 201 17 81.2 – 1.00 0.75 0.12 0.50" in words
-    assert "1 complex could not be predicted, counted as misses: bad&id." in words
+    assert "1 complex could not be predicted. All their residues count as misses" in words
+    assert "bad&id out of <memory>" in words
+    assert "all residues Clashing atoms (%) +0.25 -0.50 to +1.00 not told apart" in words
+    assert "pocket Pocket iRMSD (Å) -0.50 – –" in words
+    assert "Clashing atoms: 82.50 % (95 % interval 81.00 to 83.75), not told apart from no learning" in words
+    assert "burial buried: 21 or more 600 91.2 90.0 to 92.5 – 20.5 19.0 to 22.0 – – –" in words
     assert "12 of 15 complexes are accepted, 3 rejected (20.0 %)" in words
     assert "3 epochs; the model is that of epoch 1" in words
     assert "parameters 3,301,223" in words
@@ -79,6 +84,7 @@ def test_sparse_records_give_a_page(layout: DataLayout, run: RunLayout, check_pa
     run.metrics.write_text("")
     nothing = {"overall": {"chi1_acc20": {"value": None, "low": None, "high": None}}, "pocket": {}}
     edit(run.evaluation, rows={"model": nothing, "no_learning": None}, by_type={}, by_complex=[], failed=[])
+    edit(run.evaluation, comparison={}, bands={})
     run_report(layout, run, None)
     words = check_page(run.report)
     assert "No epoch is recorded." in words
@@ -91,7 +97,7 @@ def test_without_interval_nothing_is_claimed(
 ) -> None:
     alone = {"overall": {"chi1_acc20": {"value": 17.25, "low": None, "high": None}}, "pocket": {}}
     base = {"overall": {"chi1_acc20": {"value": 46.75, "low": None, "high": None}}, "pocket": {}}
-    edit(run.evaluation, rows={"model": alone, "no_learning": base, "crystal": base, "another": alone})
+    edit(run.evaluation, rows={"model": alone, "no_learning": base, "crystal": base, "another": alone}, comparison={})
     run_report(layout, run, None)
     words = check_page(run.report)
     assert "χ1 within 20°: 17.2 % (no interval), no learning (46.8 %); crystal 46.8 %." in words

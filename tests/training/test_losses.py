@@ -184,6 +184,39 @@ def test_a_perfect_prediction_costs_nothing_and_half_a_turn_of_a_flat_group_neit
     assert float(losses.torsion_loss(output, wrong, weight)) > 0.4
 
 
+def test_smoothed_bins_equal_the_obvious_implementation() -> None:
+    batch = random_batch(25)
+    g = torch.Generator().manual_seed(3)
+    shape = (*batch.aatype.shape, 4, 36)
+    logits, offsets = torch.randn(shape, generator=g), torch.zeros(shape)
+    prediction = replace(perfect_output(batch).torsions, chi_logits=logits, chi_offsets=offsets)
+    weight = batch.node_mask.float()
+    narrow, wide = (
+        float(
+            losses.torsion_loss(prediction, batch, weight, None, smoothing)
+            - losses.torsion_loss(prediction, batch, weight, None, 0.0)
+        )
+        for smoothing in (1e-2, 12.0)
+    )
+    # A width far below a bin's leaves the one bin whose centre is nearest: the true one.
+    assert narrow == pytest.approx(0.0, abs=1e-4)
+    width = 2 * math.pi / 36
+    total, count = 0.0, 0
+    periodic = torch.as_tensor(aa.CHI_PI_PERIODIC)[batch.aatype]
+    for b, n, k in torch.nonzero(batch.torsion_mask[..., 3:]).tolist():
+        p = torch.softmax(logits[b, n, k], -1)
+        if periodic[b, n, k]:
+            p = p + p.roll(18)
+        angle = float(batch.torsion_angles[b, n, 3 + k])
+        target = [
+            math.exp((math.cos(angle - (-math.pi + (i + 0.5) * width)) - 1) / math.radians(12) ** 2) for i in range(36)
+        ]
+        own = p[min(35, int((angle + math.pi) / width))]
+        total -= sum(t * math.log(q) for t, q in zip(target, p, strict=True)) / sum(target) - math.log(own)
+        count += 1
+    assert wide == pytest.approx(total / count, rel=1e-4)
+
+
 def test_chis_of_disordered_atoms_do_not_train() -> None:
     batch = random_batch(30)
     batch.bfactor[0, :15] = 80.0

@@ -1,0 +1,62 @@
+"""What can be scored: the model, the no-learning row, and the two readings of the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from bindrae.data.dataset import Sample, collate_ipa_batch
+from bindrae.evaluation.rotamers import RotamerTable
+from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
+from bindrae.geometry.rigid import build_frames_from_3_points
+from bindrae.model.stage1 import Stage1
+
+Atoms = tuple[np.ndarray, np.ndarray]
+"""[N, 14, 3] atoms (A) and [N, 14] which of them are there."""
+Predictor = Callable[[str, Sample], Atoms]
+"""Takes the id and the sample of a whole complex."""
+
+
+def model_predictor(model: Stage1, device: torch.device) -> Predictor:
+    """Prediction of one whole complex, uncropped."""
+
+    @torch.inference_mode()
+    def predict(identifier: str, sample: Sample) -> Atoms:
+        out = model(collate_ipa_batch([(identifier, sample)]).to(device))
+        return out.atom14[0].float().cpu().numpy(), out.atom14_mask[0].cpu().numpy()
+
+    return predict
+
+
+def _rebuild(sample: Sample, chi: np.ndarray) -> Atoms:
+    """Atoms of the true backbone with given chis, by forward kinematics."""
+    x, kind = sample["atom14"], sample["aatype"].long()
+    angles = sample["torsion_angles"].clone()
+    angles[:, 3:] = torch.as_tensor(chi)
+    atoms, mask = torsions_to_atoms(
+        build_frames_from_3_points(x[:, 0], x[:, 1], x[:, 2]), angles_to_circle(angles), kind
+    )
+    return atoms.numpy(), mask.numpy()
+
+
+def rotamer_predictor(table: RotamerTable) -> Predictor:
+    """The no-learning row: true backbone and the most frequent rotamer."""
+
+    def predict(identifier: str, sample: Sample) -> Atoms:
+        arrays = (sample[name].numpy() for name in ("torsion_angles", "torsion_mask", "aatype"))
+        angles, defined, kind = arrays
+        return _rebuild(sample, table.predict(angles, defined, kind.astype(np.int64)))
+
+    return predict
+
+
+def crystal_predictor(identifier: str, sample: Sample) -> Atoms:
+    """The truth itself: what the metrics say of a perfect prediction."""
+    return sample["atom14"].numpy(), sample["atom14_mask"].numpy()
+
+
+def rebuilt_predictor(identifier: str, sample: Sample) -> Atoms:
+    """The truth through forward kinematics: what ideal bond lengths and angles cost."""
+    return _rebuild(sample, sample["torsion_angles"][:, 3:].numpy())

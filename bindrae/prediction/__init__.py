@@ -1,0 +1,1 @@
+"""Using a trained model: reading a complex, proposing and refining side chains, confidence, writing the result."""

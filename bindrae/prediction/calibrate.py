@@ -1,0 +1,154 @@
+"""Fit the confidence of a model on held-out complexes: ``python -m bindrae.prediction.calibrate DATA MODEL``.
+
+Predicts the validation side of a dataset's shards with and without refinement, prints what confidence promises and what
+comes of it, and writes the calibration into the model file's metadata. Fit on one half of the complexes and judged on
+the other, then fit on all.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from bindrae.chem import residues as aa
+from bindrae.data.batch import Sample, collate_ipa_batch
+from bindrae.data.dataset import ShardDataset
+from bindrae.data.layout import DataLayout
+from bindrae.data.storage import atomic_path
+from bindrae.evaluation.metrics import chi_errors
+from bindrae.geometry.rigid import build_frames_from_3_points
+from bindrae.model.stage1 import Stage1, load_model
+from bindrae.prediction.confidence import (
+    METADATA_KEY,
+    Calibration,
+    Calibrations,
+    calibration_error,
+    fit_calibration,
+    reliability,
+    top_half_accuracy,
+)
+from bindrae.prediction.refine import Scene, refine_chis
+from bindrae.prediction.rotamers import mass_around, propose_rotamers, run_model
+from bindrae.progress import track
+
+_WITHIN_DEG = 20.0
+Judged = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def judge_sample(model: Stage1, identifier: str, sample: Sample) -> Judged:
+    """Probability and success of every defined chi1 of a complex, on its true backbone.
+
+    Parameters
+    ----------
+    model : Stage1
+    identifier : str
+    sample : dict of str to Tensor
+        As `ShardDataset` gives it.
+
+    Returns
+    -------
+    dict of str to (mass, hit)
+        ``refined`` and ``unrefined``: [K] probabilities before calibration and [K] bool.
+    """
+    batch = collate_ipa_batch([(identifier, sample)])
+    output, inputs = run_model(model, batch)
+    backbone = sample["atom14"][:, : aa.SLOT_CB]
+    scene = Scene(
+        frames=build_frames_from_3_points(*backbone[:, :3].unbind(1)),
+        aatype=batch.aatype[0],
+        linked=batch.linked[0],
+        ligand_xyz=batch.ligand_xyz[0],
+        ligand_radius=batch.ligand_radius[0],
+        backbone=backbone,
+    )
+    circle = output.torsions.circle[0]
+    refined = refine_chis(scene, circle, propose_rotamers(output, inputs, scene.movable))
+    mass = mass_around(inputs, torch.atan2(*circle[:, 3:].unbind(-1)))
+    defined = sample["torsion_mask"][:, 3].numpy()
+    raw = {
+        "refined": (refined.chi1_probability, refined.circle),
+        "unrefined": (torch.ones(len(circle)) if mass is None else mass[:, 0], circle),
+    }
+    judged: Judged = {}
+    for name, (probability, torsions) in raw.items():
+        chi = torch.atan2(*torsions[:, 3:].unbind(-1)).numpy()
+        error = chi_errors(chi, sample["torsion_angles"][:, 3:].numpy(), scene.aatype.numpy())[:, 0]
+        judged[name] = probability.double().numpy()[defined], (error < _WITHIN_DEG)[defined]
+    return judged
+
+
+def _joined(judged: list[Judged], name: str) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([j[name][0] for j in judged]), np.concatenate([j[name][1] for j in judged])
+
+
+def fit(judged: list[Judged]) -> Calibrations:
+    """Calibrations from complexes that the model has not been trained on."""
+
+    def one(name: str) -> Calibration:
+        mass, hit = _joined(judged, name)
+        return fit_calibration(mass, hit)
+
+    return Calibrations(one("refined"), one("unrefined"))
+
+
+def store(path: Path, calibrations: Calibrations, output: Path) -> None:
+    """Write a model file again with calibrations in its metadata."""
+    with safe_open(path, "pt") as file:
+        metadata = dict(file.metadata() or {})
+    metadata[METADATA_KEY] = calibrations.to_json()
+    weights = load_file(path)
+    with atomic_path(output) as temporary:
+        save_file(weights, temporary, metadata)
+
+
+def report(judged: list[Judged], calibrations: Calibrations, title: str) -> str:
+    """Reliability of both kinds of prediction, in Markdown."""
+    lines = []
+    for name in ("refined", "unrefined"):
+        mass, hit = _joined(judged, name)
+        confidence = getattr(calibrations, name)(mass)
+        after, before = (100 * calibration_error(x, hit) for x in (confidence, mass))
+        lines += [
+            f"{title}, {name}: {len(hit)} residues, chi1 within 20 degrees {100 * hit.mean():.1f} %, in the surer half "
+            f"{100 * top_half_accuracy(mass, hit):.1f} %, calibration error {after:.1f} points ({before:.1f} before)",
+            "",
+            "| confidence | residues | promised, % | right, % |",
+            "|---|---|---|---|",
+            *(
+                f"| {100 * row['low']:.0f}-{100 * row['high']:.0f} | {row['n']:.0f} | {100 * row['confidence']:.1f} | "
+                f"{100 * row['right']:.1f} |"
+                for row in reliability(confidence, hit)
+            ),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Fit, print and write."""
+    parser = argparse.ArgumentParser(prog="python -m bindrae.prediction.calibrate", description=__doc__)
+    parser.add_argument("data", type=Path, help="data folder of the dataset: results/<dataset>/data")
+    parser.add_argument("model", type=Path, help="model file")
+    parser.add_argument("--side", default="val", help="side of the split; never one that was trained on")
+    parser.add_argument("--max-complexes", type=int, default=200, help="complexes at most, evenly over the side")
+    parser.add_argument("--output", type=Path, help="model file to write; the same one by default")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    model = load_model(arguments.model)
+    dataset = ShardDataset(DataLayout(arguments.data), arguments.side)
+    count = min(len(dataset), arguments.max_complexes)
+    chosen = np.linspace(0, len(dataset) - 1, count).astype(int).tolist()
+    judged = [judge_sample(model, *dataset[i]) for i in track(chosen, count, "calibrate")]
+    if count > 1:
+        print(report(judged[1::2], fit(judged[::2]), "one half, calibrated on the other"))
+    store(arguments.model, fit(judged), arguments.output or arguments.model)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What a prediction costs: ``python -m bindrae.prediction.cost PROTEIN LIGAND --model FILE --residues 5000``.
+
+Runs the command `bindrae predict` as a user would, in a process of its own on one core, and prints its time, imports
+included, and its peak memory; with `--residues` on copies of the protein side by side as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+_GAP = 8.0  # between the copies of a protein (A)
+
+
+def polymers(protein: Path) -> list[gemmi.Chain]:
+    """The chains of a file without ligands and waters."""
+    structure = gemmi.read_structure(str(protein))
+    structure.setup_entities()
+    structure.remove_ligands_and_waters()
+    return [chain for chain in structure[0] if len(chain)]
+
+
+def tile(protein: Path, residues: int, output: Path) -> int:
+    """Write a protein with copies of it on a grid, until it has so many residues; returns how many it has."""
+    chains = polymers(protein)
+    points = np.array([atom.pos.tolist() for chain in chains for residue in chain for atom in residue])
+    step = np.ptp(points, axis=0) + _GAP
+    structure, model = gemmi.Structure(), gemmi.Model(1)
+    count = 0
+    side = int(np.ceil((residues / sum(map(len, chains))) ** (1 / 3)))
+    for place in np.ndindex(side, side, side):
+        if count >= residues:
+            break
+        shift = step * place
+        for chain in chains:
+            copy = chain.clone()
+            copy.name = f"{chain.name}{len(model)}"
+            for residue in copy:
+                for atom in residue:
+                    atom.pos = gemmi.Position(*(shift + atom.pos.tolist()).tolist())
+            count += len(copy)
+            model.add_chain(copy)
+    structure.add_model(model)
+    structure.setup_entities()
+    structure.make_mmcif_document().write_file(str(output))
+    return count
+
+
+def measure(arguments: list[str]) -> tuple[float, float, float]:
+    """Seconds on the clock, seconds of the processor and peak memory (MB) of one `bindrae predict`."""
+    command = [sys.executable, "-m", "bindrae", "predict", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as complaint:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=complaint)
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - start
+        complaint.seek(0)
+        if status:
+            raise RuntimeError(f"bindrae predict {' '.join(arguments)} failed: {complaint.read().decode()}")
+    peak = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    return seconds, usage.ru_utime + usage.ru_stime, peak
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bindrae.prediction.cost", description=__doc__)
+    parser.add_argument("protein", type=Path)
+    parser.add_argument("ligand")
+    parser.add_argument("--model", type=Path, help="by default the weights that ship with the package")
+    parser.add_argument("--residues", type=int, nargs="*", default=[], help="sizes to tile the protein to")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each row; the fastest counts")
+    given = parser.parse_args()
+    model = ["--model", str(given.model)] if given.model else []
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = {sum(map(len, polymers(given.protein))): given.protein}
+        for residues in given.residues:
+            path = Path(folder) / f"{residues}.cif"
+            inputs[tile(given.protein, residues, path)] = path
+        print("| residues | refinement | s on the clock | CPU s | peak MB |\n|---|---|---|---|---|")
+        for residues, path in inputs.items():
+            for refine in ("--no-refine", "--refine"):
+                output = ["-o", f"{folder}/out.cif", refine]
+                runs = [measure([str(path), given.ligand, *output, *model]) for _ in range(given.repeats)]
+                seconds, cpu, memory = min(runs)
+                refined = "yes" if refine == "--refine" else "no"
+                print(f"| {residues:,} | {refined} | {seconds:.2f} | {cpu:.2f} | {memory:,.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Predict the side chains of one complex with a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from bindrae.chem import residues as aa
+from bindrae.data.batch import atom_radii
+from bindrae.data.storage import sha256_file
+from bindrae.errors import BindraeError
+from bindrae.geometry.rigid import build_frames_from_3_points
+from bindrae.model.stage1 import Stage1, Stage1Output, load_model
+from bindrae.prediction.confidence import Calibrations, read_calibrations
+from bindrae.prediction.inputs import Complex, read_complex
+from bindrae.prediction.keep import keep_far, keep_named, keep_unbuildable
+from bindrae.prediction.refine import Arrangements, Scene, build_unrefined, draw_unrefined
+from bindrae.prediction.rotamers import HeadInputs, mass_around, propose_rotamers, run_model
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """What a user may ask for."""
+
+    samples: int = 1  # the first is the most likely combination, the others are drawn
+    temperature: float = 1.0  # of the draws: 1 as the model says
+    seed: int = 0
+    refine: bool = True
+    backbone: Literal["input", "predicted"] = "input"
+    fix: tuple[str, ...] = ()  # residues that keep their side chain, as A:45 or B:12A
+    only_pocket: float | None = None  # rebuild only residues this near the ligand (A)
+
+
+@dataclass
+class Predictor:
+    """A trained model with its identity and its calibration."""
+
+    model: Stage1
+    path: Path
+    sha256: str
+    calibrations: Calibrations
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Predictor:
+        """Load a model file; without a path, the weights that ship with the package.
+
+        Raises
+        ------
+        BindraeError
+            When there is none, it is no Stage-1 model, or it reads a language model's embedding.
+        """
+        path = shipped_weights() if path is None else path
+        model = load_model(path)
+        if model.settings.d_plm:
+            raise BindraeError(
+                f"{path} reads embeddings of a protein language model, which `bindrae predict` does not make",
+                "use a model that was trained with embed.plm: none",
+            )
+        return cls(model, path, sha256_file(path), read_calibrations(path))
+
+
+def shipped_weights() -> Path:
+    """Where the package's own weights are.
+
+    Raises
+    ------
+    BindraeError
+        When this installation has none.
+    """
+    import bindrae
+
+    path = Path(bindrae.__file__).parent / "weights" / "stage1.safetensors"
+    if not path.is_file():
+        raise BindraeError(
+            "this installation has no trained weights (bindrae/weights/stage1.safetensors)",
+            "name a model file: --model results/<dataset>/runs/<run>/model.safetensors",
+        )
+    return path
+
+
+@dataclass
+class Sidechains:
+    """One set of side chains for a complex of N residues."""
+
+    xyz: np.ndarray  # [N, 14, 3] float32, angstrom
+    mask: np.ndarray  # [N, 14] bool
+    chi: np.ndarray  # [N, 4] radians
+    mass: np.ndarray | None  # [N, 4] probability within 20 degrees of each chi, given those before
+    confidence: np.ndarray | None  # [N] in [0, 1]: probability that chi1 is within 20 degrees; 1 without a chi
+    model_chi: np.ndarray = field(repr=False)  # [N, 4] radians, as the model decodes them
+
+
+@dataclass
+class Prediction:
+    """What was predicted for a complex."""
+
+    complex: Complex
+    samples: list[Sidechains]
+
+
+def predict_complex(
+    predictor: Predictor,
+    protein: Path,
+    ligand: str | Sequence[str] | None = None,
+    options: PredictionOptions | None = None,
+    identifier: str | None = None,
+) -> Prediction:
+    """Predict the side chains of a protein, bound to a ligand or alone.
+
+    Of the protein N, CA, C and O are read, and the names of the residues; of side chains only those that
+    ``options.fix`` and ``options.only_pocket`` ask to keep, and those of residues that cannot be built.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    protein : Path
+        PDB or mmCIF file.
+    ligand : str, sequence of str, or None
+        SDF or MOL2 file, or ``hetatm:NAME/CHAIN/NUMBER``; several are files of the same ligand.
+    options : PredictionOptions, optional
+    identifier : str, optional
+        For messages; by default the protein file's name.
+
+    Raises
+    ------
+    RejectedComplex
+        When a file cannot be used, see `read_complex`.
+    BindraeError
+        When the options do not fit the complex.
+    """
+    options = options or PredictionOptions()
+    complex_ = read_complex(identifier or protein.name, protein, ligand)
+    keep_unbuildable(complex_)
+    if options.fix:
+        keep_named(complex_, list(options.fix))
+    if options.only_pocket is not None:
+        keep_far(complex_, options.only_pocket)
+    batch = complex_.batch()
+    output, inputs = run_model(predictor.model, batch)
+    scene = make_scene(complex_, output, options.backbone)
+    samples = _samples(scene, output, inputs, options, predictor.calibrations)
+    return Prediction(complex_, samples)
+
+
+def _samples(
+    scene: Scene, output: Stage1Output, inputs: HeadInputs, options: PredictionOptions, calibrations: Calibrations
+) -> list[Sidechains]:
+    circle = output.torsions.circle[0]
+    wanted = options.refine or options.samples > 1
+    rotamers = propose_rotamers(output, inputs, scene.movable) if wanted else None
+    arrangements = None
+    if options.refine and rotamers is not None:
+        arrangements = Arrangements(scene, circle, rotamers, seed=options.seed)
+    samples = []
+    for number in range(options.samples):
+        rng = np.random.default_rng((options.seed, number))
+        if arrangements is not None:
+            refined = arrangements.draw(rng, options.temperature) if number else arrangements.best()
+            turned, xyz, mask = refined.circle, refined.xyz, refined.mask
+        else:
+            turned = circle
+            if number and rotamers is not None:
+                turned = draw_unrefined(circle, rotamers, rng, options.temperature)
+            xyz, mask = build_unrefined(scene, turned)
+        chi = torch.atan2(*turned[:, 3:].unbind(-1))
+        mass = mass_around(inputs, chi)
+        confidence = None
+        if mass is not None:
+            raw = mass[:, 0] if arrangements is None else refined.chi1_probability
+            calibration = calibrations.unrefined if arrangements is None else calibrations.refined
+            calibrated = calibration(raw.double().numpy())
+            confidence = np.where(aa.CHI_MASK[scene.aatype.numpy()][:, 0], calibrated, 1.0)
+        samples.append(
+            Sidechains(
+                xyz=xyz.float().numpy(),
+                mask=mask.numpy(),
+                chi=chi.numpy(),
+                mass=None if mass is None else mass.double().numpy(),
+                confidence=confidence,
+                model_chi=torch.atan2(*circle[:, 3:].unbind(-1)).numpy(),
+            )
+        )
+    return samples
+
+
+def make_scene(complex_: Complex, output: Stage1Output, backbone: Literal["input", "predicted"]) -> Scene:
+    """What the side chains are built on: the input's own backbone, or the one that the model moved."""
+    batch = complex_.batch()
+    kept = torch.zeros(len(complex_.table), dtype=torch.bool)
+    kept[list(complex_.kept)] = True
+    kept_xyz, kept_mask = torch.as_tensor(complex_.kept_xyz), torch.as_tensor(complex_.kept_mask)
+    # A phosphate of TPO is in the way as much as a ligand is.
+    beyond = torch.tensor(np.array([xyz for _, xyz in complex_.kept_beyond]).reshape(-1, 3), dtype=torch.float32)
+    beyond_radius = atom_radii(torch.tensor([element for element, _ in complex_.kept_beyond], dtype=torch.int64))
+    scene = Scene(
+        frames=(output.frames[0][0], output.frames[1][0]),
+        aatype=batch.aatype[0],
+        linked=batch.linked[0],
+        ligand_xyz=torch.cat([batch.ligand_xyz[0], beyond]),
+        ligand_radius=torch.cat([batch.ligand_radius[0], beyond_radius]),
+        kept=kept,
+        kept_xyz=kept_xyz,
+        kept_mask=kept_mask,
+    )
+    if backbone == "input":
+        scene.frames = build_frames_from_3_points(batch.N[0], batch.Ca[0], batch.C[0])
+        given = torch.as_tensor(complex_.table.xyz[:, : aa.SLOT_CB])
+        # A carbonyl oxygen that the file lacks follows from psi.
+        built, _ = build_unrefined(scene, output.torsions.circle[0])
+        there = torch.as_tensor(complex_.table.mask[:, : aa.SLOT_CB]).unsqueeze(-1)
+        scene.backbone = torch.where(there, given, built[:, : aa.SLOT_CB])
+    return scene

@@ -1,0 +1,203 @@
+"""Side chains without clashes at little cost in likelihood: a search over candidates, then gradient steps on chi."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bindrae.chem import residues as aa
+from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
+from bindrae.geometry.rigid import Frames
+from bindrae.prediction.polish import polish
+from bindrae.prediction.rotamers import Rotamers, same_chi1
+from bindrae.prediction.search import Energies, Obstacles, best_combination, candidate_energies, sample_arrangements
+
+WEIGHT = 10.0
+"""Cost of an overlap of 1 A (nats) in the search; chosen on validation complexes, see docs/prediction.md."""
+POLISH_WEIGHT = 120.0
+"""The same in the gradient steps, where a turn of one standard deviation costs half a nat."""
+
+
+@dataclass
+class Scene:
+    """What the side chains of N residues are built on and must keep clear of."""
+
+    frames: Frames  # R [N, 3, 3], t [N, 3] angstrom
+    aatype: Tensor  # [N] int64
+    linked: Tensor  # [N] bool, peptide bond to the next row
+    ligand_xyz: Tensor  # [L, 3] angstrom
+    ligand_radius: Tensor  # [L] angstrom, 0 for metals, which take no part
+    backbone: Tensor | None = None  # [N, 4, 3] N, CA, C, O as they are to stay; None: as forward kinematics has them
+    kept: Tensor | None = None  # [N] bool, residues whose side chain is given
+    kept_xyz: Tensor | None = None  # [N, 14, 3] angstrom, read where `kept`
+    kept_mask: Tensor | None = None  # [N, 14] bool
+
+    def build(self, circle: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Atoms of V candidates.
+
+        Parameters
+        ----------
+        circle : Tensor
+            [V, 7, 2] torsions.
+        rows : Tensor
+            [V] residue of each.
+
+        Returns
+        -------
+        xyz, mask : Tensor
+            [V, 14, 3] (A) and [V, 14] bool.
+        """
+        xyz, mask = torsions_to_atoms((self.frames[0][rows], self.frames[1][rows]), circle, self.aatype[rows])
+        if self.backbone is not None:
+            xyz = torch.cat([self.backbone[rows], xyz[:, aa.SLOT_CB :]], dim=1)
+        if self.kept is not None and self.kept_xyz is not None and self.kept_mask is not None:
+            given = self.kept[rows]
+            xyz = torch.where(given[:, None, None], self.kept_xyz[rows], xyz)
+            mask = torch.where(given[:, None], self.kept_mask[rows], mask)
+        return xyz, mask
+
+    @property
+    def movable(self) -> Tensor:
+        """[N] bool, residues with a chi that is not given."""
+        has_chi = torch.as_tensor(aa.CHI_MASK)[self.aatype].any(-1)
+        return has_chi if self.kept is None else has_chi & ~self.kept
+
+    @property
+    def obstacles(self) -> Obstacles:
+        """The ligand."""
+        return Obstacles(self.ligand_xyz.double().numpy(), self.ligand_radius.double().numpy())
+
+
+@dataclass
+class Refined:
+    """Side chains after refinement."""
+
+    circle: Tensor  # [N, 7, 2] torsions
+    xyz: Tensor  # [N, 14, 3] angstrom
+    mask: Tensor  # [N, 14] bool
+    chi1_probability: Tensor  # [N] that chi1 lies within 20 degrees, seeing what the other side chains leave free
+
+
+class Arrangements:
+    """All candidates of all residues on one backbone, with what they cost alone and together.
+
+    Every residue has its candidates; an arrangement costs minus the logarithm of the model's probabilities plus the
+    overlaps of its atoms. Arrangements are sampled, which tells how probable each candidate is when all others move.
+
+    Parameters
+    ----------
+    scene : Scene
+    circle : Tensor
+        [N, 7, 2] (sin, cos) of the model's torsions; psi carries O.
+    rotamers : Rotamers
+        Candidates, from `propose_rotamers`.
+    weight : float
+        Cost of an overlap of 1 A (nats).
+    polish_weight : float
+        The same in the gradient steps that follow the choice; 0 leaves these out.
+    seed : int
+        Of the sampling.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        scene: Scene,
+        circle: Tensor,
+        rotamers: Rotamers,
+        weight: float = WEIGHT,
+        polish_weight: float = POLISH_WEIGHT,
+        seed: int = 0,
+    ) -> None:
+        self.scene, self.polish_weight, self.seed = scene, polish_weight, seed
+        first_alone = torch.arange(rotamers.chi.shape[1]) == 0
+        there = torch.isfinite(rotamers.log_p) & (scene.movable.unsqueeze(-1) | first_alone)
+        row, place = torch.nonzero(there, as_tuple=True)
+        log_p = rotamers.log_p[row, place]
+        self.spread = rotamers.spread[row, place]
+        self.circle = torch.cat([circle[row, :3], angles_to_circle(rotamers.chi[row, place])], dim=1)
+        self.xyz, self.mask = scene.build(self.circle, row)
+        self.energies = candidate_energies(
+            self.xyz.double().numpy(), self.mask.numpy(), row.numpy(), log_p.double().numpy(), scene.aatype.numpy(),
+            scene.linked.numpy(), scene.obstacles, weight,
+        )  # fmt: skip
+        self._start = best_combination(self.energies, seed)
+        probable, _ = sample_arrangements(self.energies, self._start, np.random.default_rng((seed, 1)))
+        support = same_chi1(rotamers.chi[row, place, 0].double().numpy(), self.energies.first, probable)
+        # Of candidates with one chi1 the likeliest comes first.
+        self._score = -np.log(support + 1e-6) - np.log(probable + 1e-6)
+        # What the candidates do not cover is no hit.
+        covered = torch.zeros(len(circle)).index_add(0, row, log_p.exp().float()).clamp(max=1.0)
+        self.chi1_probability = torch.as_tensor(support).float() * covered[row]
+
+    def best(self) -> Refined:
+        """The side chains that are probable each by itself, and free of overlaps together."""
+        energies = Energies(self.energies.first, self._score, self.energies.pairs)
+        return self._finish(best_combination(energies, self.seed))
+
+    def draw(self, rng: np.random.Generator, temperature: float) -> Refined:
+        """One arrangement drawn by its cost.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        temperature : float
+            1 draws as the model says; less, closer to the best.
+        """
+        return self._finish(sample_arrangements(self.energies, self._start, rng, temperature)[1])
+
+    @torch.no_grad()
+    def _finish(self, state: np.ndarray) -> Refined:
+        chosen = torch.as_tensor(self.energies.first[:-1] + state)
+        circle, xyz, mask = self.circle[chosen], self.xyz[chosen], self.mask[chosen]
+        if self.polish_weight:
+            scene = self.scene
+            circle, xyz = polish(
+                scene.frames, circle, self.spread[chosen], xyz, mask, scene.aatype, scene.linked, scene.movable,
+                scene.obstacles, self.polish_weight,
+            )  # fmt: skip
+        return Refined(circle, xyz, mask, self.chi1_probability[chosen])
+
+
+def refine_chis(
+    scene: Scene,
+    circle: Tensor,
+    rotamers: Rotamers,
+    *,
+    weight: float = WEIGHT,
+    polish_weight: float = POLISH_WEIGHT,
+    seed: int = 0,
+) -> Refined:
+    """Side chains that the model finds likely and whose atoms overlap little, with each other and with the ligand.
+
+    See `Arrangements` for the arguments.
+    """
+    return Arrangements(scene, circle, rotamers, weight, polish_weight, seed).best()
+
+
+def build_unrefined(scene: Scene, circle: Tensor) -> tuple[Tensor, Tensor]:
+    """Atoms of given torsions, [N, 14, 3] (A) and [N, 14] bool."""
+    return scene.build(circle, torch.arange(len(circle)))
+
+
+def draw_unrefined(circle: Tensor, rotamers: Rotamers, rng: np.random.Generator, temperature: float) -> Tensor:
+    """Torsions [N, 7, 2] of candidates drawn by the model's probabilities, each residue for itself.
+
+    To the logarithm of each probability over the temperature a Gumbel variate is added: the largest sum is a draw from
+    the tempered distribution.
+
+    Parameters
+    ----------
+    circle : Tensor
+        [N, 7, 2] torsions of the model.
+    rotamers : Rotamers
+    rng : numpy.random.Generator
+    temperature : float
+        1 draws as the model says; less, closer to the mode.
+    """
+    noise = torch.as_tensor(rng.gumbel(size=tuple(rotamers.log_p.shape)), dtype=rotamers.log_p.dtype)
+    best = (rotamers.log_p / temperature + noise).argmax(1)
+    return torch.cat([circle[:, :3], angles_to_circle(rotamers.chi[torch.arange(len(best)), best])], dim=1)

@@ -1,0 +1,243 @@
+"""Candidate side chains of each residue, from the head's distributions: each chi given those before it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bindrae.chem import residues as aa
+from bindrae.data.batch import IPABatch
+from bindrae.geometry.kinematics import angles_to_circle
+from bindrae.model.heads import CHI1, MultimodalHead, bin_centres
+from bindrae.model.stage1 import Stage1, Stage1Output
+
+WITHIN = math.radians(20.0)
+"""Half width of a mode: what lies within counts as the same conformation, as in the chi accuracies."""
+_PEAKS = (4, 4, 3, 3)  # modes of each chi that are followed up
+_FEWEST_NATS = 7.0  # a candidate this much less likely than the best one is left out
+_SPREAD = (math.radians(3.0), math.radians(12.0))
+_ROWS = 2048  # residues whose candidates are made together
+
+
+@dataclass
+class Rotamers:
+    """K candidate side chains of N residues, the model's own choice first."""
+
+    chi: Tensor  # [N, K, 4] radians
+    log_p: Tensor  # [N, K] logarithm of the probability mass within 20 degrees; -inf where there is no candidate
+    spread: Tensor  # [N, K, 4] radians, standard deviation within each mode
+
+
+@dataclass
+class HeadInputs:
+    """What the torsion head was given in the last pass: enough to ask it again under other chis."""
+
+    head: torch.nn.Module
+    s: Tensor  # [1, N, c_s]
+    known: Tensor  # [1, N, 3, 2]
+    aatype: Tensor  # [1, N]
+
+    def ask(self, rows: Tensor, chi: Tensor) -> tuple[Tensor, Tensor]:
+        """Distributions of all four chis, each given those of `chi` before it.
+
+        Parameters
+        ----------
+        rows : Tensor
+            [R] residues.
+        chi : Tensor
+            [R, 4] radians.
+
+        Returns
+        -------
+        logits, offsets : Tensor
+            [R, 4, bins].
+        """
+        true_chi = angles_to_circle(chi).unsqueeze(0)
+        said = self.head(self.s[:, rows], self.known[:, rows], self.aatype[:, rows], true_chi)
+        return said.chi_logits[0], said.chi_offsets[0]
+
+
+@torch.inference_mode()
+def run_model(model: Stage1, batch: IPABatch) -> tuple[Stage1Output, HeadInputs]:
+    """Run the model on a batch of one complex, and keep what its head was given.
+
+    Raises
+    ------
+    ValueError
+        When the batch holds several complexes.
+    """
+    if len(batch.pdb_ids) != 1:
+        raise ValueError(f"one complex at a time, not {len(batch.pdb_ids)}")
+    given: list[tuple[Tensor, ...]] = []
+    handle = model.head.register_forward_pre_hook(lambda _, arguments: given.append(arguments[:3]))
+    try:
+        output = model(batch)
+    finally:
+        handle.remove()
+    return output, HeadInputs(model.head, *given[-1])
+
+
+@torch.inference_mode()
+def propose_rotamers(output: Stage1Output, inputs: HeadInputs, movable: Tensor, count: int = 12) -> Rotamers:
+    """The most likely side chains of each residue.
+
+    A beam search: of each chi the modes (at least 20 degrees apart) are taken given each kept combination of the chis
+    before. Half a turn of a pi-periodic chi is the same conformation and appears once.
+
+    Parameters
+    ----------
+    output, inputs
+        From `run_model`.
+    movable : Tensor
+        [N] bool; other residues have their first candidate alone.
+    count : int
+        Candidates at most.
+    """
+    decoded = torch.atan2(*output.torsions.circle[0, :, CHI1:].unbind(-1))
+    n = len(decoded)
+    if not isinstance(inputs.head, MultimodalHead):
+        width = torch.full((n, 1, aa.N_CHI), math.radians(10.0))
+        return Rotamers(decoded.unsqueeze(1), torch.zeros(n, 1), width)
+    parts = [
+        _search(inputs, decoded[start : start + _ROWS], movable[start : start + _ROWS], start, count)
+        for start in range(0, n, _ROWS)
+    ]
+    return Rotamers(*(torch.cat([getattr(p, name) for p in parts]) for name in ("chi", "log_p", "spread")))
+
+
+def _search(inputs: HeadInputs, decoded: Tensor, movable: Tensor, start: int, count: int) -> Rotamers:
+    n = len(decoded)
+    kind = inputs.aatype[0, start : start + n]
+    has_chi = torch.as_tensor(aa.CHI_MASK)[kind]
+    periodic = torch.as_tensor(aa.CHI_PI_PERIODIC)[kind]
+    chi = decoded.unsqueeze(1).repeat(1, count, 1)
+    log_p = torch.full((n, count), -torch.inf)
+    log_p[:, 0] = 0.0
+    spread = torch.full((n, count, aa.N_CHI), _SPREAD[1])
+    for k in range(aa.N_CHI):
+        rows = torch.nonzero(has_chi[:, k] & movable).squeeze(-1)
+        row, place = torch.nonzero(torch.isfinite(log_p[rows]), as_tuple=True)
+        if not len(row):
+            continue
+        own = rows[row]
+        logits, offsets = inputs.ask(own + start, chi[own, place])
+        angle, mass, width = modes(logits[:, k], offsets[:, k], periodic[own, k], _PEAKS[k])
+        # The first mode of the first candidate is the model's own decoding, and stays first whatever its mass.
+        new = torch.full((len(rows), count, _PEAKS[k]), -torch.inf)
+        new[row, place] = log_p[own, place].unsqueeze(-1) + mass.log()
+        angles, widths = torch.zeros_like(new), torch.full_like(new, _SPREAD[1])
+        angles[row, place], widths[row, place] = angle, width
+        flat = new.flatten(1)
+        ranked = flat.clone()
+        ranked[:, 0] = torch.inf
+        best = torch.topk(ranked, count, dim=1).indices
+        parent = best // _PEAKS[k]
+        chi[rows] = torch.gather(chi[rows], 1, parent.unsqueeze(-1).expand(-1, -1, aa.N_CHI))
+        spread[rows] = torch.gather(spread[rows], 1, parent.unsqueeze(-1).expand(-1, -1, aa.N_CHI))
+        chi[rows, :, k] = torch.gather(angles.flatten(1), 1, best)
+        spread[rows, :, k] = torch.gather(widths.flatten(1), 1, best)
+        kept = torch.gather(flat, 1, best)
+        unlikely = kept < kept.amax(1, keepdim=True) - _FEWEST_NATS
+        unlikely[:, 0] = False
+        log_p[rows] = kept.masked_fill(unlikely, -torch.inf)
+    chi[:, 0] = decoded
+    return Rotamers(chi, log_p, spread)
+
+
+def modes(logits: Tensor, offsets: Tensor, periodic: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The modes of distributions over bins, most likely bin first.
+
+    Parameters
+    ----------
+    logits, offsets : Tensor
+        [R, bins].
+    periodic : Tensor
+        [R] bool, half a turn is the same.
+    count : int
+        Modes.
+
+    Returns
+    -------
+    angle, mass, spread : Tensor
+        [R, count]: angle of the mode (radians), probability within 20 degrees that no earlier mode has, and standard
+        deviation there (radians).
+    """
+    bins = logits.shape[-1]
+    p = torch.softmax(logits, -1)
+    at = bin_centres(bins) + offsets
+    folded = torch.where(periodic.unsqueeze(-1), p + p.roll(bins // 2, -1), p)
+    left = torch.ones_like(p, dtype=torch.bool)
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    for _ in range(count):
+        best = torch.where(left, p, -1.0).argmax(-1, keepdim=True)
+        angle = torch.gather(at, -1, best)
+        away = wrap(at - angle)
+        near = (away.abs() <= WITHIN) & left
+        weight = folded * near
+        mass = weight.sum(-1)
+        spread = ((weight * away**2).sum(-1) / mass.clamp_min(1e-9)).sqrt().clamp(*_SPREAD)
+        found.append((angle.squeeze(-1), mass.clamp_min(1e-9), spread))
+        opposite = periodic.unsqueeze(-1) & (wrap(away - math.pi).abs() <= WITHIN)
+        left = left & ~(away.abs() <= WITHIN) & ~opposite
+    angles, masses, spreads = zip(*found, strict=True)
+    return torch.stack(angles, -1), torch.stack(masses, -1), torch.stack(spreads, -1)
+
+
+def wrap(angle: Tensor) -> Tensor:
+    """Angles in [-pi, pi)."""
+    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+
+
+def same_chi1(chi1: np.ndarray, first: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Probability of all candidates of a residue whose chi1 is within 20 degrees of each one's.
+
+    Parameters
+    ----------
+    chi1 : numpy.ndarray
+        [V] radians.
+    first : numpy.ndarray
+        [N + 1] place of each residue's first candidate.
+    probability : numpy.ndarray
+        [V] of each candidate.
+
+    Returns
+    -------
+    numpy.ndarray
+        [V].
+    """
+    out = np.empty_like(probability)
+    for start, stop in zip(first[:-1].tolist(), first[1:].tolist(), strict=True):
+        own = chi1[start:stop]
+        away = np.abs(np.angle(np.exp(1j * (own[:, None] - own[None]))))
+        out[start:stop] = (away <= WITHIN) @ probability[start:stop]
+    return out
+
+
+@torch.inference_mode()
+def mass_around(inputs: HeadInputs, chi: Tensor) -> Tensor | None:
+    """Probability that each chi lies within 20 degrees of a value, given the values of the chis before it.
+
+    Parameters
+    ----------
+    inputs : HeadInputs
+    chi : Tensor
+        [N, 4] radians.
+
+    Returns
+    -------
+    Tensor or None
+        [N, 4] in [0, 1], 1 for chis that a residue lacks; None for a head without a distribution.
+    """
+    if not isinstance(inputs.head, MultimodalHead):
+        return None
+    logits, offsets = inputs.ask(torch.arange(len(chi)), chi)
+    kind = inputs.aatype[0]
+    away = wrap(bin_centres(logits.shape[-1]) + offsets - chi.unsqueeze(-1)).abs()
+    periodic = torch.as_tensor(aa.CHI_PI_PERIODIC)[kind].unsqueeze(-1)
+    away = torch.where(periodic, torch.minimum(away, math.pi - away), away)
+    mass = (torch.softmax(logits, -1) * (away <= WITHIN)).sum(-1).clamp(0.0, 1.0)
+    return torch.where(torch.as_tensor(aa.CHI_MASK)[kind], mass, 1.0)

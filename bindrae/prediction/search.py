@@ -1,0 +1,241 @@
+"""The best combination of candidate side chains: energies of candidates and of pairs of them, then a search.
+
+Energies are in nats: minus the logarithm of the model's probability, plus what atoms too close to each other cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from bindrae.chem import residues as aa
+from bindrae.prediction import overlap as ov
+
+_TEMPERATURES = np.geomspace(3.0, 0.1, 12)  # of the annealing sweeps (nats)
+_BURN_IN, _SWEEPS = 4, 12  # of the sampling of marginals
+_MOST_OVERLAP = 1.2  # a deeper overlap costs no more (A): one hopeless contact must not decide alone
+_DISULFIDE_GAIN, _DISULFIDE_WIDTH = 4.0, 0.4  # nats, A
+_FIRST_MOVING = aa.SLOT_CB + 1
+
+
+@dataclass
+class Obstacles:
+    """Atoms that do not move: a ligand's (radius 0 for metals, which nothing clashes with)."""
+
+    xyz: np.ndarray  # [L, 3] angstrom
+    radius: np.ndarray  # [L] angstrom
+
+    def organic(self) -> Obstacles:
+        """Without the metals."""
+        there = self.radius > 0
+        return Obstacles(self.xyz[there], self.radius[there])
+
+
+@dataclass
+class Energies:
+    """Energies of V candidates (nats); residue r has the candidates ``first[r]`` to ``first[r + 1]``."""
+
+    first: np.ndarray  # [N + 1] int64
+    alone: np.ndarray  # [V]
+    pairs: dict[tuple[int, int], np.ndarray]  # rows i < j to [K_i, K_j]
+
+    def by_residue(self) -> tuple[list[np.ndarray], list[dict[int, np.ndarray]]]:
+        """Energies of each residue's candidates alone, and its tables [own, other] by the other residue."""
+        n = len(self.first) - 1
+        alone = [self.alone[self.first[r] : self.first[r + 1]] for r in range(n)]
+        beside: list[dict[int, np.ndarray]] = [{} for _ in range(n)]
+        for (r, q), table in self.pairs.items():
+            beside[r][q], beside[q][r] = table, table.T
+        return alone, beside
+
+
+def candidate_energies(
+    xyz: np.ndarray, mask: np.ndarray, row: np.ndarray, log_p: np.ndarray, aatype: np.ndarray, linked: np.ndarray,
+    obstacles: Obstacles, weight: float,
+) -> Energies:  # fmt: skip
+    """Energies of candidates against what stands still, and of pairs of candidates.
+
+    Parameters
+    ----------
+    xyz, mask : numpy.ndarray
+        [V, 14, 3] (A) and [V, 14] atoms of each candidate, the backbone among them.
+    row : numpy.ndarray
+        [V] residue of each candidate, from 0, non-decreasing, every residue at least once.
+    log_p : numpy.ndarray
+        [V] logarithm of its probability.
+    aatype, linked : numpy.ndarray
+        [N].
+    obstacles : Obstacles
+    weight : float
+        Cost of an overlap of 1 A (nats); grows with its square.
+    """
+    n = len(aatype)
+    first = np.searchsorted(row, np.arange(n + 1))
+    single = (np.diff(first) == 1)[row]
+    moves = mask & ~single[:, None] & (np.arange(aa.N_SLOTS) >= _FIRST_MOVING)
+    stands = mask & ~moves
+    stands[np.setdiff1d(np.arange(len(row)), first[:-1])] = False  # the backbone counts once
+    mv, ms = np.nonzero(moves)
+    sv, ss = np.nonzero(stands)
+    a, b = xyz[mv, ms], xyz[sv, ss]
+    alone = -log_p.astype(np.float64)
+
+    i, j, d = ov.close_pairs(a, b, ov.REACH)
+    cost = _cost(d, row[mv[i]], ms[i], row[sv[j]], ss[j], aatype, linked, weight)
+    alone += np.bincount(mv[i], cost, len(row))
+    organic = obstacles.organic()
+    i, j, d = ov.close_pairs(a, organic.xyz, ov.LIGAND_REACH)
+    near = ov.overlap(d, aa.ATOM14_RADIUS[aatype[row[mv[i]]], ms[i]], organic.radius[j])
+    alone += np.bincount(mv[i], weight * np.minimum(near, _MOST_OVERLAP) ** 2, len(row))
+
+    if not len(a):
+        return Energies(first, alone, {})
+    pairs = cKDTree(a).query_pairs(ov.REACH, output_type="ndarray")
+    i, j = pairs[:, 0], pairs[:, 1]
+    vi, vj = mv[i], mv[j]
+    wanted = (row[vi] != row[vj]) | (vi == vj)  # two candidates of one residue never stand together
+    i, j, vi, vj = i[wanted], j[wanted], vi[wanted], vj[wanted]
+    d = np.linalg.norm(a[i] - a[j], axis=1)
+    cost = _cost(d, row[vi], ms[i], row[vj], ms[j], aatype, linked, weight)
+    inside = vi == vj
+    alone += np.bincount(vi[inside], cost[inside], len(row))
+    counts = cost != 0
+    counts &= ~inside
+    return Energies(first, alone, _tables(vi[counts], vj[counts], cost[counts], row, first))
+
+
+def _cost(
+    d: np.ndarray, ri: np.ndarray, si: np.ndarray, rj: np.ndarray, sj: np.ndarray, aatype: np.ndarray,
+    linked: np.ndarray, weight: float,
+) -> np.ndarray:  # fmt: skip
+    near = ov.overlap(d, aa.ATOM14_RADIUS[aatype[ri], si], aa.ATOM14_RADIUS[aatype[rj], sj])
+    cost = weight * np.minimum(near, _MOST_OVERLAP) ** 2 * ov.may_clash(ri, si, rj, sj, aatype, linked)
+    bridge = (aatype[ri] == ov.CYS) & (aatype[rj] == ov.CYS) & (si == ov.SG) & (sj == ov.SG) & (ri != rj)
+    gain = _DISULFIDE_GAIN * np.exp(-(((d - ov.DISULFIDE_ANGSTROM) / _DISULFIDE_WIDTH) ** 2))
+    return np.asarray(np.where(bridge, -gain, cost))
+
+
+def _tables(
+    vi: np.ndarray, vj: np.ndarray, cost: np.ndarray, row: np.ndarray, first: np.ndarray
+) -> dict[tuple[int, int], np.ndarray]:
+    swap = row[vi] > row[vj]
+    vi, vj = np.where(swap, vj, vi), np.where(swap, vi, vj)
+    n = len(first)
+    code = row[vi] * n + row[vj]
+    order = np.argsort(code, kind="stable")
+    code, vi, vj, cost = code[order], vi[order], vj[order], cost[order]
+    starts = np.flatnonzero(np.append(True, code[1:] != code[:-1])) if len(code) else np.zeros(0, np.int64)
+    pairs: dict[tuple[int, int], np.ndarray] = {}
+    for start, stop in zip(starts.tolist(), np.append(starts[1:], len(code)).tolist(), strict=True):
+        r, q = divmod(int(code[start]), n)
+        table = np.zeros((first[r + 1] - first[r], first[q + 1] - first[q]))
+        np.add.at(table, (vi[start:stop] - first[r], vj[start:stop] - first[q]), cost[start:stop])
+        pairs[r, q] = table
+    return pairs
+
+
+def best_combination(energies: Energies, seed: int = 0) -> np.ndarray:
+    """One candidate for each residue such that the sum of all energies is low.
+
+    Candidates that can be in no best combination go first (dead-end elimination: Goldstein, Biophys. J. 66, 1335,
+    1994); what is left is annealed, each sweep asking every residue in turn.
+
+    Parameters
+    ----------
+    energies : Energies
+    seed : int
+        Of the annealing; the same seed gives the same answer.
+
+    Returns
+    -------
+    numpy.ndarray
+        [N] place of the chosen candidate among those of its residue.
+    """
+    alone, beside = energies.by_residue()
+    n = len(alone)
+    alive = _eliminate(alone, beside)
+    state = np.array([keep[np.argmin(alone[r][keep])] for r, keep in enumerate(alive)])
+    undecided = [r for r in range(n) if len(alive[r]) > 1 and beside[r]]
+    rng = np.random.default_rng(seed)
+    for temperature in (*_TEMPERATURES, 0.0, 0.0, 0.0):
+        for r in undecided:
+            keep = alive[r]
+            field = alone[r].copy()
+            for q, table in beside[r].items():
+                field += table[:, state[q]]
+            if temperature:
+                # The largest of Gumbel-perturbed energies is a draw from their Boltzmann distribution.
+                field = field - temperature * rng.gumbel(size=len(field))
+            state[r] = keep[np.argmin(field[keep])]
+    return state
+
+
+def sample_arrangements(
+    energies: Energies, state: np.ndarray, rng: np.random.Generator, temperature: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of each candidate when all residues move, and one arrangement drawn by it.
+
+    Gibbs sampling from a given arrangement on; the conditional probabilities of all sweeps are averaged.
+
+    Parameters
+    ----------
+    energies : Energies
+    state : numpy.ndarray
+        [N] from `best_combination`.
+    rng : numpy.random.Generator
+    temperature : float
+        1 takes the energies as they are; less, closer to the best arrangement.
+
+    Returns
+    -------
+    probability : numpy.ndarray
+        [V], sums to 1 over the candidates of each residue.
+    state : numpy.ndarray
+        [N] the last arrangement.
+    """
+    alone, beside = energies.by_residue()
+    probability = np.zeros(len(energies.alone))
+    probability[energies.first[:-1]] = 1.0
+    state = state.copy()
+    rows = [r for r, energy in enumerate(alone) if len(energy) > 1]
+    summed = {r: np.zeros(len(alone[r])) for r in rows}
+    for sweep in range(_BURN_IN + _SWEEPS):
+        draws = rng.random(len(rows)).tolist()
+        for r, draw in zip(rows, draws, strict=True):
+            if sweep and not beside[r]:
+                continue  # nothing that it depends on moves
+            field = alone[r].copy()
+            for q, table in beside[r].items():
+                field += table[:, state[q]]
+            p = np.exp((field.min() - field) / temperature)
+            p /= p.sum()
+            state[r] = min(int(np.searchsorted(np.cumsum(p), draw)), len(p) - 1)
+            if sweep >= _BURN_IN or not beside[r]:
+                summed[r] += p
+    for r, p in summed.items():
+        probability[energies.first[r] : energies.first[r + 1]] = p / p.sum()
+    return probability, state
+
+
+def _eliminate(alone: list[np.ndarray], beside: list[dict[int, np.ndarray]]) -> list[np.ndarray]:
+    alive = [np.arange(len(energy)) for energy in alone]
+    open_rows = {r for r, keep in enumerate(alive) if len(keep) > 1}
+    while open_rows:
+        again: set[int] = set()
+        for r in sorted(open_rows):
+            keep = alive[r]
+            if len(keep) < 2:
+                continue
+            # worse[a, b]: how much worse candidate a is than b at least, whatever the neighbours do.
+            worse = alone[r][keep, None] - alone[r][None, keep]
+            for q, table in beside[r].items():
+                part = table[np.ix_(keep, alive[q])]
+                worse = worse + (part[:, None] - part[None]).min(-1)
+            gone = (worse > 1e-9).any(1)
+            if gone.any():
+                alive[r] = keep[~gone]
+                again |= {q for q in (*beside[r], r) if len(alive[q]) > 1}
+        open_rows = again
+    return alive

@@ -1,0 +1,140 @@
+"""All atoms of a protein file as they stand, so that what is not predicted can be written back unchanged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from bindrae.errors import RejectedComplex
+from bindrae.structure.atoms import Atoms, text
+from bindrae.structure.atoms import _parse as parse_structure
+
+_HYDROGENS = (1, 119)  # gemmi's flat arrays number deuterium 119
+AtomKey = tuple[bytes, int, bytes]
+
+
+@dataclass
+class Source:
+    """Flat arrays of the first model, in the order of the file, hydrogens and waters among them."""
+
+    structure: gemmi.Structure  # for the header: cell, symmetry, links
+    name: np.ndarray  # [A] S8
+    residue_name: np.ndarray  # [A] S8
+    chain: np.ndarray  # [A] S8
+    number: np.ndarray  # [A] int32
+    insertion: np.ndarray  # [A] S1
+    altloc: np.ndarray  # [A] S1, b'' without a label
+    occupancy: np.ndarray  # [A] float
+    bfactor: np.ndarray  # [A] float
+    element: np.ndarray  # [A] int, atomic number as gemmi counts
+    charge: np.ndarray  # [A] int
+    hetero: np.ndarray  # [A] bool
+    xyz: np.ndarray  # [A, 3] float64, angstrom
+    is_heavy: np.ndarray  # [A] bool, no hydrogen or deuterium
+    run: np.ndarray  # [A] runs of one chain, number, insertion code and name, from 0
+
+    def __post_init__(self) -> None:
+        self.first = np.flatnonzero(np.diff(self.run, prepend=-1))  # [R] index of each run's first atom
+        self._ends = np.append(self.first[1:], len(self.run))
+
+    def atoms_of(self, run: int) -> np.ndarray:
+        """Indices of a run's atoms."""
+        return np.arange(self.first[run], self._ends[run])
+
+    def key(self, atom: int) -> AtomKey:
+        """Chain, number and insertion code of an atom."""
+        return bytes(self.chain[atom]), int(self.number[atom]), bytes(self.insertion[atom])
+
+
+def read_source(path: Path) -> Source:
+    """Read every atom of the first model of a PDB or mmCIF file.
+
+    Raises
+    ------
+    RejectedComplex
+        ``protein_missing``, ``protein_unreadable`` or ``protein_empty``.
+    """
+    if not path.is_file():
+        raise RejectedComplex("protein_missing", f"{path} does not exist")
+    structure, shuffled = parse_structure(path)
+    while len(structure) > 1:
+        del structure[-1]
+    flat = gemmi.FlatStructure(structure)
+    if not len(flat):
+        raise RejectedComplex("protein_empty", f"{path} holds no atoms")
+    flat.strings_as_numbers = False
+    columns = {
+        "name": np.asarray(flat.atom_names),
+        "residue_name": np.asarray(flat.residue_names),
+        "chain": np.asarray(flat.chain_ids),
+        "number": flat.resnums.astype(np.int32),
+        "insertion": flat.icodes.view("S1"),
+        "altloc": flat.altlocs.view("S1"),
+        "occupancy": np.asarray(flat.occ),
+        "bfactor": np.asarray(flat.b_iso),
+        "element": flat.elements.astype(np.int16),
+        "charge": flat.charge.astype(np.int8),
+        "hetero": flat.het_flags == ord("H"),
+        "xyz": np.asarray(flat.pos, dtype=np.float64),
+    }
+    if shuffled:
+        order = np.argsort(flat.serials, kind="stable")
+        columns = {name: column[order] for name, column in columns.items()}
+    run = runs(columns["chain"], columns["number"], columns["insertion"], columns["residue_name"])
+    is_heavy = ~np.isin(columns["element"], _HYDROGENS)
+    return Source(structure=structure, is_heavy=is_heavy, run=run, **columns)
+
+
+def runs(*columns: np.ndarray) -> np.ndarray:
+    """[A] number of the run that each atom belongs to; a run ends where any of the columns changes."""
+    changed = np.zeros(len(columns[0]), dtype=bool)
+    for column in columns:
+        changed[1:] |= column[1:] != column[:-1]
+    return np.cumsum(changed)
+
+
+def runs_of(atoms: Atoms) -> np.ndarray:
+    """`runs` of cleaned atoms, by the same labels."""
+    return runs(atoms.chain, atoms.number, atoms.insertion, atoms.residue_name)
+
+
+def index_by_position(xyz: np.ndarray) -> dict[bytes, int]:
+    """Index of the first point at each position (float32), for finding an atom again in another array."""
+    found: dict[bytes, int] = {}
+    for i, point in enumerate(np.ascontiguousarray(xyz, dtype=np.float32)):
+        found.setdefault(point.tobytes(), i)
+    return found
+
+
+def one_location(source: Source, index: np.ndarray, prefer: bytes = b"") -> np.ndarray:
+    """Atoms of one position in the file, in one alternate location.
+
+    Parameters
+    ----------
+    source : Source
+    index : numpy.ndarray
+        Atoms under one chain, number and insertion code.
+    prefer : bytes
+        The location to take; empty for that of the highest mean occupancy, of equal ones the first label.
+
+    Returns
+    -------
+    numpy.ndarray
+        Those without a label and those of the location.
+    """
+    labels = source.altloc[index]
+    present = sorted(set(labels[labels != b""].tolist()))
+    if not present:
+        return index
+    if prefer not in present:
+        mean = [round(float(source.occupancy[index[labels == label]].mean()), 3) for label in present]
+        prefer = present[int(np.argmax(mean))]
+    return index[(labels == b"") | (labels == prefer)]
+
+
+def place(chain: bytes, number: int, insertion: bytes) -> str:
+    """``A:123B`` of a residue, as the option ``--fix`` takes it."""
+    return f"{text(chain).strip()}:{number}{text(insertion).strip()}"

@@ -1,0 +1,140 @@
+"""The state of a training: model, optimiser, running mean and progress, saved and restored together."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bindrae.config import EXECUTION_KEYS, ModelSettings, TrainingSettings
+from bindrae.data.dataset import ShardDataset
+from bindrae.data.stages import VERSIONS
+from bindrae.data.storage import sha256_file, sha256_text
+from bindrae.errors import BindraeError
+from bindrae.model.stage1 import Stage1
+from bindrae.training.checkpoint import differing_keys, load_checkpoint, save_checkpoint
+from bindrae.training.ema import MovingAverage
+from bindrae.training.parallel import World
+
+
+@dataclass
+class Progress:
+    """How far a training has come."""
+
+    epoch: int = 0  # epochs done
+    steps: int = 0  # steps done in the running epoch
+    sums: dict[str, float] = field(default_factory=dict)  # of the running epoch: losses, gradient norm
+    residues: int = 0
+    seconds: float = 0.0
+    best: list[dict[str, Any]] = field(default_factory=list)  # score (lower is better) and epoch, best first
+    record_bytes: int = 0
+
+    def close_epoch(self) -> None:
+        """Count the epoch and clear what belongs to it."""
+        self.epoch, self.steps, self.sums, self.residues, self.seconds = self.epoch + 1, 0, {}, 0, 0.0
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes while training."""
+
+    model: Stage1
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: MovingAverage
+    progress: Progress
+
+    @classmethod
+    def start(cls, model_settings: ModelSettings, settings: TrainingSettings, world: World) -> TrainingState:
+        """A new state; the same in all processes."""
+        torch.manual_seed(settings.seed)
+        model = Stage1(model_settings).to(world.device).train()
+        # Biases, norms and embeddings of types are not pulled towards 0.
+        matrices = [p for p in model.parameters() if p.ndim > 1]
+        rest = [p for p in model.parameters() if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        optimiser = torch.optim.AdamW(groups, lr=settings.lr, fused=world.device.type == "cuda" or None)
+        half = settings.precision == "fp16" and world.device.type == "cuda"
+        scaler = torch.amp.GradScaler(world.device.type, enabled=half)
+        return cls(model, optimiser, scaler, MovingAverage(model, settings.ema_decay), Progress())
+
+    def save(self, folder: Path, fingerprint: dict[str, Any], finished: bool) -> None:
+        """Write a checkpoint. Random draws need no state: each step's are drawn from the run's seed and the step."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.weights,
+            "progress": vars(self.progress).copy(),
+            "fingerprint": fingerprint,
+            "finished": finished,
+        }
+        save_checkpoint(folder, state)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.average.load(state["average"])
+        self.progress = Progress(**state["progress"])
+
+
+def fingerprint_of(
+    model: ModelSettings, training: TrainingSettings, data: list[ShardDataset], world: World
+) -> dict[str, Any]:
+    """What a resumed run must share with its checkpoint: stage version, settings that matter, data by hash."""
+    hashes = [sha256_file(path) for dataset in data for path in dataset.files] if world.leads else []
+    return {
+        "version": VERSIONS["train"],
+        "model": model.model_dump(mode="json", exclude={"preset"}),
+        "training": training.model_dump(mode="json", exclude=set(EXECUTION_KEYS)),
+        "data": world.broadcast(sha256_text("".join(hashes) + str([d.ids for d in data]))),
+    }
+
+
+def unfinished_run(
+    folder: Path, fingerprint: dict[str, Any], fresh: bool, restart_if_changed: bool, world: World
+) -> dict[str, Any] | None:
+    """The checkpoint to go on from; None to start over.
+
+    Parameters
+    ----------
+    folder : Path
+    fingerprint : dict
+        From `fingerprint_of`.
+    fresh : bool
+        Discard what is there.
+    restart_if_changed : bool
+        Discard it when the fingerprints differ, instead of refusing.
+    world : World
+
+    Raises
+    ------
+    BindraeError
+        When the run in `folder` is unfinished and has other settings or data.
+    """
+    state = None if fresh else load_checkpoint(folder)
+    reason = "as asked" if fresh else None
+    if state is not None and state["finished"]:
+        reason = "the run was finished"
+    elif state is not None and (changed := differing_keys(state["fingerprint"], fingerprint)):
+        if not restart_if_changed:
+            raise BindraeError(
+                f"{folder} holds an unfinished run with other settings or data: " + "; ".join(changed),
+                "go back to those settings, choose another `run:` name, or start over with --fresh",
+            )
+        reason = "settings or data changed (" + "; ".join(changed) + ")"
+    # Everyone has read before anyone deletes.
+    world.gather(0)
+    if reason is None:
+        return state
+    if world.leads and folder.exists():
+        print(f"train: {reason}; starting over", file=sys.stderr)
+        shutil.rmtree(folder)
+    world.gather(0)
+    return None

@@ -1,0 +1,122 @@
+"""One optimiser step, and what its random draws depend on."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bindrae.config import TrainingSettings
+from bindrae.data.batch import IPABatch
+from bindrae.data.storage import atomic_path
+from bindrae.geometry.rigid import add_rigid_noise, build_frames_from_3_points
+from bindrae.model.features import rebuild_backbone
+from bindrae.model.stage1 import Stage1
+from bindrae.training.losses import stage1_loss
+from bindrae.training.parallel import World
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def seed_of(*numbers: int) -> int:
+    """A seed that depends on all of the numbers: (run's seed, step, batch of the step)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def with_noise(batch: IPABatch, settings: TrainingSettings, generator: torch.Generator) -> IPABatch:
+    """The batch with every residue's backbone moved a little, before any feature is computed from it."""
+    frames = build_frames_from_3_points(batch.N, batch.Ca, batch.C)
+    noisy = add_rigid_noise(*frames, settings.noise_rotation_deg, settings.noise_translation_angstrom, True, generator)
+    N, CA, C = rebuild_backbone(frames, noisy, batch.N, batch.Ca, batch.C)
+    return replace(batch, N=N, Ca=CA, C=C)
+
+
+def backward(
+    model: Stage1,
+    batch: IPABatch,
+    scaler: torch.amp.GradScaler,
+    settings: TrainingSettings,
+    world: World,
+    seed: int,
+    replay: Path,
+) -> dict[str, float]:
+    """Losses of one batch, their gradients added to those of the step's earlier batches.
+
+    Everything random (noise, dropout, recycling) is drawn from `seed` alone: a resumed run, or another number of
+    processes, draws the same.
+
+    Parameters
+    ----------
+    replay : Path
+        Where a batch whose loss is not finite is kept; see `bindrae.training.replay`.
+
+    Raises
+    ------
+    FloatingPointError
+        When a loss is not finite, with the ids of the batch.
+    """
+    torch.manual_seed(seed)
+    if int(model.step) >= settings.noise_start_step:
+        batch = with_noise(batch, settings, torch.Generator().manual_seed(seed))
+    batch = batch.to(world.device)
+    with torch.autocast(
+        world.device.type, dtype=AUTOCAST.get(settings.precision), enabled=settings.precision in AUTOCAST
+    ):
+        output = model(batch, teacher_forcing=True)
+    losses = stage1_loss(output, batch, settings, int(model.step))
+    values = {name: value.item() for name, value in losses.items()}
+    if not np.isfinite(list(values.values())).all():
+        keep_replay(replay, model, batch, settings, seed, values)
+        raise FloatingPointError(
+            f"loss {values} at step {int(model.step)} on complexes {', '.join(batch.pdb_ids)}; "
+            f"`python -m bindrae.training.replay {replay}` runs this batch again and names the first bad tensor"
+        )
+    scaler.scale(losses["loss"]).backward()
+    return values
+
+
+def update(
+    model: Stage1,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    settings: TrainingSettings,
+    world: World,
+    batches: int,
+) -> float:
+    """Move the weights by the mean gradient of the step's batches; the gradient norm before clipping.
+
+    Raises
+    ------
+    FloatingPointError
+        When the norm is not finite. fp16 is the exception: its scaler skips such a step and lowers the scale.
+    """
+    world.average_gradients(model, batches)
+    scaler.unscale_(optimiser)
+    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm))
+    if not np.isfinite(norm) and not scaler.is_enabled():
+        raise FloatingPointError(f"the gradient at step {int(model.step)} is not finite although the loss is")
+    scaler.step(optimiser)
+    scaler.update()
+    optimiser.zero_grad(set_to_none=True)
+    model.step += 1
+    return norm
+
+
+def keep_replay(
+    path: Path, model: Stage1, batch: IPABatch, settings: TrainingSettings, seed: int, losses: dict[str, float]
+) -> None:
+    """Write what is needed to run one batch again exactly: weights, settings, seed and the batch itself."""
+    tensors = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    state = {
+        "model": model.state_dict(),
+        "model_settings": model.settings.model_dump(mode="json"),
+        "training": settings.model_dump(mode="json"),
+        "seed": seed,
+        "losses": losses,
+        "batch": {name: x.cpu() if isinstance(x, Tensor) else x for name, x in tensors.items()},
+    }
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
