@@ -280,6 +280,19 @@ def score(
 
 
 @app.command()
+def ablation(
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Folder of the grid's runs, each <row>-<seed>.", file_okay=False)
+    ],
+    grid: Annotated[Path, typer.Option("--grid", help="The grid: a YAML file.")],
+) -> None:
+    """Compare the evaluated runs of a grid in one table and plot; `snakemake ablation` makes the runs."""
+    from bindrae.evaluation.ablation import read_grid, run_ablation
+
+    run_ablation(folder, read_grid(grid))
+
+
+@app.command()
 def report(
     data: Data,
     run: Run,

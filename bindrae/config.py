@@ -420,6 +420,10 @@ class Config(Settings):
     model: ModelSettings = Field(default_factory=ModelSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    ablation: str = Field(
+        "config/ablation.yaml",
+        description="Grid of trainings for `snakemake ablation`; results go under runs/<name of the file>/.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
