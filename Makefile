@@ -19,7 +19,7 @@ demo: .venv/.installed-demo
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake $(ARGS)
 
 test: .venv/.installed-test
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(if $(ARGS),,--cov=bindrae --cov-report= --cov-fail-under=80) $(ARGS)
 
 test-slow: .venv/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
@@ -28,6 +28,7 @@ lint: .venv/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pylint --jobs 2 --score yes bindrae
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
 

@@ -393,6 +393,11 @@ class EvaluationSettings(Settings):
     data: str | None = Field(
         None, description="Data folder of another dataset to score on (protocol benchmark); null scores this one."
     )
+    refine: bool = Field(
+        True,
+        description="Score what `bindrae predict` gives by default, side chains refined together, with the network's "
+        "own answer beside it; false scores the latter alone.",
+    )
     bootstrap: Annotated[int, Field(ge=100)] = Field(1000, description="Bootstrap samples over sequence clusters.")
     seed: int = Field(0, description="Seed of the bootstrap.")
 

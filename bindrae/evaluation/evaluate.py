@@ -26,6 +26,7 @@ from bindrae.evaluation.predictors import (
     crystal_predictor,
     model_predictor,
     rebuilt_predictor,
+    refined_predictor,
     rotamer_predictor,
 )
 from bindrae.evaluation.residue_names import residue_names
@@ -182,14 +183,17 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
     model = load_model(run.model, device)
     scored = layout if settings.data is None else DataLayout(Path(settings.data))
     dataset = ShardDataset(scored, settings.side)
-    predictors = {
-        "model": model_predictor(model, device),
+    if settings.refine:
+        predictors = {"model": refined_predictor(load_model(run.model)), "unrefined": model_predictor(model, device)}
+    else:
+        predictors = {"model": model_predictor(model, device)}
+    predictors |= {
         "no_learning": rotamer_predictor(_training_rotamers(layout)),
         "rebuilt": rebuilt_predictor,
         "crystal": crystal_predictor,
     }
     tables = {
-        name: score_dataset(dataset, predict, f"evaluate {name}", record_failures=name == "model")
+        name: score_dataset(dataset, predict, f"evaluate {name}", record_failures=name in ("model", "unrefined"))
         for name, predict in predictors.items()
     }
     residues, complexes = tables["model"]

@@ -7,11 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from bindrae.chem import residues as aa
 from bindrae.data.dataset import Sample, collate_ipa_batch
 from bindrae.evaluation.rotamers import RotamerTable
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.stage1 import Stage1
+from bindrae.prediction.refine import Scene, refine_chis
+from bindrae.prediction.rotamers import propose_rotamers, run_model
 
 Atoms = tuple[np.ndarray, np.ndarray]
 """[N, 14, 3] atoms (A) and [N, 14] which of them are there."""
@@ -26,6 +29,28 @@ def model_predictor(model: Stage1, device: torch.device) -> Predictor:
     def predict(identifier: str, sample: Sample) -> Atoms:
         out = model(collate_ipa_batch([(identifier, sample)]).to(device))
         return out.atom14[0].float().cpu().numpy(), out.atom14_mask[0].cpu().numpy()
+
+    return predict
+
+
+def refined_predictor(model: Stage1) -> Predictor:
+    """What `bindrae predict` gives by default: the backbone of the input, side chains refined together (on the CPU)."""
+
+    def predict(identifier: str, sample: Sample) -> Atoms:
+        batch = collate_ipa_batch([(identifier, sample)])
+        output, inputs = run_model(model, batch)
+        backbone = sample["atom14"][:, : aa.SLOT_CB]
+        scene = Scene(
+            frames=build_frames_from_3_points(*backbone[:, :3].unbind(1)),
+            aatype=batch.aatype[0],
+            linked=batch.linked[0],
+            ligand_xyz=batch.ligand_xyz[0],
+            ligand_radius=batch.ligand_radius[0],
+            backbone=backbone,
+        )
+        refined = refine_chis(scene, output.torsions.circle[0], propose_rotamers(output, inputs, scene.movable))
+        mask = refined.mask.numpy() & (sample["atom14_mask"].numpy() | (np.arange(aa.N_SLOTS) >= aa.SLOT_CB))
+        return refined.xyz.numpy(), mask
 
     return predict
 

@@ -9,7 +9,7 @@ import numpy as np
 from bindrae.chem import residues as aa
 from bindrae.config import CleanSettings
 from bindrae.errors import RejectedComplex
-from bindrae.prediction.source import index_by_position, place, runs_of
+from bindrae.prediction.source import Finder, place, runs_of
 from bindrae.structure.atoms import Atoms, text, unique_labels
 from bindrae.structure.checks import overlapping
 from bindrae.structure.context import copies_of_ligand, gather_context
@@ -25,7 +25,7 @@ _BACKBONE = [name.encode() for name in aa.BACKBONE]
 
 def backbone_table(
     atoms: Atoms, ligand_xyz: np.ndarray, settings: CleanSettings, where: str
-) -> tuple[ResidueTable, list[tuple[str, str]]]:
+) -> tuple[ResidueTable, list[bytes], list[tuple[str, str]]]:
     """The residue table from N, CA, C and O alone; the type of a residue follows from its name.
 
     Unlike in cleaning, odd bond lengths are no reason to leave a residue out: a user's backbone may be rough.
@@ -43,6 +43,8 @@ def backbone_table(
     Returns
     -------
     table : ResidueTable
+    altlocs : list of bytes
+        [N] alternate location that was taken of each row, empty where there is none.
     outside : list of (str, str)
         Place of each amino acid that is no row, and why.
 
@@ -104,7 +106,9 @@ def backbone_table(
         mask=slots.mask[rows],
         bfactor=slots.bfactor[rows],
     )
-    return table, outside
+    ca = np.flatnonzero(bare.name == b"CA")
+    of_residue = dict(zip(residue[ca].tolist(), bare.altloc[ca].tolist(), strict=True))
+    return table, [of_residue[row] for row in rows.tolist()], outside
 
 
 def _is_flat(xyz: np.ndarray) -> np.ndarray:
@@ -115,7 +119,7 @@ def _is_flat(xyz: np.ndarray) -> np.ndarray:
 
 
 def context_beside(
-    atoms: Atoms, table: ResidueTable, ligand_xyz: np.ndarray, settings: CleanSettings
+    atoms: Atoms, table: ResidueTable, altlocs: list[bytes], ligand_xyz: np.ndarray, settings: CleanSettings
 ) -> dict[str, np.ndarray]:
     """Metals, cofactors and further ligands near the ligand; of amino acids only free ones, written as HETATM.
 
@@ -124,6 +128,7 @@ def context_beside(
     atoms : Atoms
         From `read_atoms`.
     table : ResidueTable
+    altlocs : list of bytes
         From `backbone_table`; its residues are no context.
     ligand_xyz : numpy.ndarray
         [M, 3] (A); copies of the ligand are no context either.
@@ -138,9 +143,8 @@ def context_beside(
     known = [residue_type(text(name), settings, atoms.parents) is not None for name in names]
     amino = np.array(known, dtype=bool)[which]
     run = runs_of(atoms)
-    at = index_by_position(atoms.xyz)
     in_table = np.zeros(int(run.max(initial=0)) + 1, dtype=bool)
-    in_table[run[[at[point.tobytes()] for point in np.ascontiguousarray(table.xyz[:, aa.SLOT_CA])]]] = True
+    in_table[run[Finder(atoms).find(table.xyz[:, aa.SLOT_CA], table.name, altlocs)]] = True
     beside = atoms.select(np.flatnonzero(~in_table[run] & (~amino | atoms.hetero)))
     if not len(beside.name):
         return {

@@ -15,13 +15,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from bindrae.chem import residues as aa
-from bindrae.data.batch import Sample, collate_ipa_batch
+from bindrae.data.batch import Sample
 from bindrae.data.dataset import ShardDataset
 from bindrae.data.layout import DataLayout
 from bindrae.data.storage import atomic_path
-from bindrae.evaluation.metrics import chi_errors
-from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.stage1 import Stage1, load_model
 from bindrae.prediction.confidence import (
     METADATA_KEY,
@@ -32,8 +29,8 @@ from bindrae.prediction.confidence import (
     reliability,
     top_half_accuracy,
 )
-from bindrae.prediction.refine import Scene, refine_chis
-from bindrae.prediction.rotamers import mass_around, propose_rotamers, run_model
+from bindrae.prediction.refine import refine_chis
+from bindrae.prediction.tune import even_choice, try_sample
 from bindrae.progress import track
 
 _WITHIN_DEG = 20.0
@@ -55,30 +52,15 @@ def judge_sample(model: Stage1, identifier: str, sample: Sample) -> Judged:
     dict of str to (mass, hit)
         ``refined`` and ``unrefined``: [K] probabilities before calibration and [K] bool.
     """
-    batch = collate_ipa_batch([(identifier, sample)])
-    output, inputs = run_model(model, batch)
-    backbone = sample["atom14"][:, : aa.SLOT_CB]
-    scene = Scene(
-        frames=build_frames_from_3_points(*backbone[:, :3].unbind(1)),
-        aatype=batch.aatype[0],
-        linked=batch.linked[0],
-        ligand_xyz=batch.ligand_xyz[0],
-        ligand_radius=batch.ligand_radius[0],
-        backbone=backbone,
-    )
-    circle = output.torsions.circle[0]
-    refined = refine_chis(scene, circle, propose_rotamers(output, inputs, scene.movable))
-    mass = mass_around(inputs, torch.atan2(*circle[:, 3:].unbind(-1)))
+    trial = try_sample(model, identifier, sample)
     defined = sample["torsion_mask"][:, 3].numpy()
-    raw = {
-        "refined": (refined.chi1_probability, refined.circle),
-        "unrefined": (torch.ones(len(circle)) if mass is None else mass[:, 0], circle),
-    }
     judged: Judged = {}
-    for name, (probability, torsions) in raw.items():
-        chi = torch.atan2(*torsions[:, 3:].unbind(-1)).numpy()
-        error = chi_errors(chi, sample["torsion_angles"][:, 3:].numpy(), scene.aatype.numpy())[:, 0]
-        judged[name] = probability.double().numpy()[defined], (error < _WITHIN_DEG)[defined]
+    for name, found in (
+        ("refined", refine_chis(trial.scene, trial.circle, trial.rotamers)),
+        ("unrefined", trial.unrefined()),
+    ):
+        error = trial.chi_errors(found.circle)[:, 0]
+        judged[name] = found.chi1_probability.double().numpy()[defined], (error < _WITHIN_DEG)[defined]
     return judged
 
 
@@ -142,10 +124,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.model)
     dataset = ShardDataset(DataLayout(arguments.data), arguments.side)
-    count = min(len(dataset), arguments.max_complexes)
-    chosen = np.linspace(0, len(dataset) - 1, count).astype(int).tolist()
-    judged = [judge_sample(model, *dataset[i]) for i in track(chosen, count, "calibrate")]
-    if count > 1:
+    chosen = even_choice(dataset, arguments.max_complexes)
+    judged = [judge_sample(model, *dataset[i]) for i in track(chosen, len(chosen), "calibrate")]
+    if len(chosen) > 1:
         print(report(judged[1::2], fit(judged[::2]), "one half, calibrated on the other"))
     store(arguments.model, fit(judged), arguments.output or arguments.model)
 

@@ -19,7 +19,7 @@ from bindrae.data.batch import IPABatch, Sample, collate_ipa_batch
 from bindrae.data.stages import tokens_row
 from bindrae.errors import RejectedComplex
 from bindrae.prediction.backbone import backbone_table, context_beside
-from bindrae.prediction.source import Source, index_by_position, place, read_source
+from bindrae.prediction.source import Finder, Source, place, read_source
 from bindrae.structure.atoms import Atoms, read_atoms, text
 from bindrae.structure.context import nearest_ligand_distance
 from bindrae.structure.names import residue_type
@@ -38,6 +38,7 @@ class Complex:
     protein: Path
     source: Source
     table: ResidueTable  # backbone atoms alone
+    ca: np.ndarray  # [N] index of each row's CA in the source
     run: np.ndarray  # [N] run of the source that holds each row
     ligand: Ligand | None
     sample: Sample
@@ -55,7 +56,7 @@ class Complex:
 
     def place(self, row: int) -> str:
         """``A:123B`` of a row."""
-        return place(*self.source.key(int(self.source.first[self.run[row]])))
+        return place(*self.source.key(int(self.ca[row])))
 
 
 def read_complex(identifier: str, protein: Path, ligand: str | Sequence[str] | None) -> Complex:
@@ -84,18 +85,17 @@ def read_complex(identifier: str, protein: Path, ligand: str | Sequence[str] | N
     notes: list[str] = []
     molecule = None if ligand is None else _read_molecule(atoms, ligand, protein, settings, notes)
     ligand_xyz = np.zeros((0, 3), np.float32) if molecule is None else molecule.xyz
-    table, outside = backbone_table(atoms, ligand_xyz, settings, str(protein))
+    table, altlocs, outside = backbone_table(atoms, ligand_xyz, settings, str(protein))
     if len(table) > settings.max_residues:
         raise RejectedComplex(
             "protein_too_large",
             f"{protein} holds {len(table)} residues, more than {settings.max_residues}",
             "predict its chains apart, or leave out those far from the ligand",
         )
-    at = index_by_position(source.xyz)
-    run = source.run[[at[point.tobytes()] for point in np.ascontiguousarray(table.xyz[:, aa.SLOT_CA])]]
+    ca = Finder(source).find(table.xyz[:, aa.SLOT_CA], table.name, altlocs)
     context: dict[str, np.ndarray] = {}
     if molecule is not None:
-        context = context_beside(atoms, table, ligand_xyz, settings)
+        context = context_beside(atoms, table, altlocs, ligand_xyz, settings)
         notes += _ligand_notes(table, molecule)
     else:
         notes.append("no ligand: side chains are those of the protein alone")
@@ -107,7 +107,8 @@ def read_complex(identifier: str, protein: Path, ligand: str | Sequence[str] | N
         protein=protein,
         source=source,
         table=table,
-        run=run,
+        ca=ca,
+        run=source.run[ca],
         ligand=molecule,
         sample=_sample(table, molecule, context),
         builds=np.array([_can_be_built(name) for name in table.name]),

@@ -125,9 +125,7 @@ def kept_atoms(complex_: Complex, row: int) -> np.ndarray:
     """Indices in the source of a row's atoms, in the location that its CA has in the table."""
     source = complex_.source
     index = source.atoms_of(int(complex_.run[row]))
-    ca = index[source.name[index] == b"CA"]
-    same = (source.xyz[ca].astype(np.float32) == complex_.table.xyz[row, aa.SLOT_CA]).all(axis=1)
-    return one_location(source, index, bytes(source.altloc[ca[same]][0]))
+    return one_location(source, index, bytes(source.altloc[complex_.ca[row]]))
 
 
 def _is_complete(complex_: Complex, row: int) -> bool:

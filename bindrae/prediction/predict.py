@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,9 @@ from bindrae.prediction.inputs import Complex, read_complex
 from bindrae.prediction.keep import keep_far, keep_named, keep_unbuildable
 from bindrae.prediction.refine import Arrangements, Scene, build_unrefined, draw_unrefined
 from bindrae.prediction.rotamers import HeadInputs, mass_around, propose_rotamers, run_model
+
+SHIPPED = Path(str(resources.files("bindrae"))) / "weights" / "stage1.safetensors"
+"""The trained weights inside the package, where it ships some."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +76,12 @@ def shipped_weights() -> Path:
     BindraeError
         When this installation has none.
     """
-    import bindrae
-
-    path = Path(bindrae.__file__).parent / "weights" / "stage1.safetensors"
-    if not path.is_file():
+    if not SHIPPED.is_file():
         raise BindraeError(
-            "this installation has no trained weights (bindrae/weights/stage1.safetensors)",
+            f"this installation has no trained weights ({SHIPPED.name})",
             "name a model file: --model results/<dataset>/runs/<run>/model.safetensors",
         )
-    return path
+    return SHIPPED
 
 
 @dataclass

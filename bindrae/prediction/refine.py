@@ -15,9 +15,9 @@ from bindrae.prediction.polish import polish
 from bindrae.prediction.rotamers import Rotamers, same_chi1
 from bindrae.prediction.search import Energies, Obstacles, best_combination, candidate_energies, sample_arrangements
 
-WEIGHT = 10.0
-"""Cost of an overlap of 1 A (nats) in the search; chosen on validation complexes, see docs/prediction.md."""
-POLISH_WEIGHT = 120.0
+WEIGHT = 20.0
+"""Cost of an overlap of 1 A (nats) in the search; chosen with `bindrae.prediction.tune`, see docs/prediction.md."""
+POLISH_WEIGHT = 200.0
 """The same in the gradient steps, where a turn of one standard deviation costs half a nat."""
 
 

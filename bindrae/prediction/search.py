@@ -120,13 +120,15 @@ def _cost(
 def _tables(
     vi: np.ndarray, vj: np.ndarray, cost: np.ndarray, row: np.ndarray, first: np.ndarray
 ) -> dict[tuple[int, int], np.ndarray]:
+    if not len(vi):
+        return {}
     swap = row[vi] > row[vj]
     vi, vj = np.where(swap, vj, vi), np.where(swap, vi, vj)
     n = len(first)
     code = row[vi] * n + row[vj]
     order = np.argsort(code, kind="stable")
     code, vi, vj, cost = code[order], vi[order], vj[order], cost[order]
-    starts = np.flatnonzero(np.append(True, code[1:] != code[:-1])) if len(code) else np.zeros(0, np.int64)
+    starts = np.flatnonzero(np.append(True, code[1:] != code[:-1]))
     pairs: dict[tuple[int, int], np.ndarray] = {}
     for start, stop in zip(starts.tolist(), np.append(starts[1:], len(code)).tolist(), strict=True):
         r, q = divmod(int(code[start]), n)

@@ -101,12 +101,31 @@ def runs_of(atoms: Atoms) -> np.ndarray:
     return runs(atoms.chain, atoms.number, atoms.insertion, atoms.residue_name)
 
 
-def index_by_position(xyz: np.ndarray) -> dict[bytes, int]:
-    """Index of the first point at each position (float32), for finding an atom again in another array."""
-    found: dict[bytes, int] = {}
-    for i, point in enumerate(np.ascontiguousarray(xyz, dtype=np.float32)):
-        found.setdefault(point.tobytes(), i)
-    return found
+class Finder:
+    """Finds atoms again in another array of the same file, by position (float32), residue name and location.
+
+    Two locations may have the same place; names may have been mended since, so position alone is the second try.
+
+    Parameters
+    ----------
+    atoms : Source or Atoms
+        Where to find them.
+    """
+
+    def __init__(self, atoms: Source | Atoms) -> None:
+        self._at: dict[bytes | tuple[bytes, bytes, bytes], int] = {}
+        labels = zip(atoms.residue_name.tolist(), atoms.altloc.tolist(), strict=True)
+        for i, (point, label) in enumerate(zip(np.ascontiguousarray(atoms.xyz, np.float32), labels, strict=True)):
+            self._at.setdefault((point.tobytes(), *label), i)
+            self._at.setdefault(point.tobytes(), i)
+
+    def find(self, xyz: np.ndarray, names: list[str], altlocs: list[bytes]) -> np.ndarray:
+        """Index of each of N atoms: [N, 3] positions, residue names and alternate locations."""
+        found = []
+        for point, name, altloc in zip(np.ascontiguousarray(xyz, np.float32), names, altlocs, strict=True):
+            key = point.tobytes()
+            found.append(self._at.get((key, name.encode("latin-1"), altloc), self._at[key]))
+        return np.array(found, dtype=np.int64)
 
 
 def one_location(source: Source, index: np.ndarray, prefer: bytes = b"") -> np.ndarray:

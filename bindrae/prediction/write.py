@@ -146,7 +146,7 @@ def _locations(complex_: Complex, rows_of: dict[int, list[int]]) -> dict[AtomKey
     found: dict[AtomKey, tuple[bytes | None, bytes]] = {}
     for run, rows in rows_of.items():
         start = int(source.first[run])
-        found[source.key(start)] = bytes(source.residue_name[start]), _label_of_ca(complex_, rows[0])
+        found[source.key(start)] = bytes(source.residue_name[start]), bytes(source.altloc[complex_.ca[rows[0]]])
     parts: dict[AtomKey, list[int]] = {}
     for i in np.flatnonzero(source.altloc != b"").tolist():
         parts.setdefault(source.key(i), []).append(i)
@@ -160,17 +160,12 @@ def _locations(complex_: Complex, rows_of: dict[int, list[int]]) -> dict[AtomKey
     return found
 
 
-def _label_of_ca(complex_: Complex, row: int) -> bytes:
-    atoms = kept_atoms(complex_, row)
-    return bytes(complex_.source.altloc[atoms[complex_.source.name[atoms] == b"CA"]][0])
-
-
 def _model(complex_: Complex, sidechains: Sidechains, plan: list[tuple[int, np.ndarray]], number: int) -> gemmi.Model:
     source = complex_.source
     model = gemmi.Model(number)
     chain: gemmi.Chain | None = None
     for row, atoms in plan:
-        at = int(source.first[complex_.run[row]]) if row >= 0 else int(atoms[0])
+        at = int(complex_.ca[row]) if row >= 0 else int(atoms[0])
         name = text(source.chain[at])
         if chain is None or chain.name != name:
             if chain is not None:

@@ -57,7 +57,13 @@ HEADLINE = (
 )
 ACCURACIES = ("chi1_acc20", "chi2_acc20", "chi3_acc20", "chi4_acc20", "all_chi_acc20")
 STANDINGS = {"better": "better than ", "worse": "worse than ", "same": "not told apart from ", "": ""}
-ROWS = {"model": "Model", "no_learning": "No learning", "rebuilt": "Rebuilt", "crystal": "Crystal"}
+ROWS = {
+    "model": "Model",
+    "unrefined": "Unrefined",
+    "no_learning": "No learning",
+    "rebuilt": "Rebuilt",
+    "crystal": "Crystal",
+}
 
 
 def entry_of(rows: dict[str, Any], row: str, scope: str, metric: str) -> dict[str, Any]:

@@ -39,6 +39,24 @@ def test_rows_stand_in_the_order_that_they_must(run: RunLayout) -> None:
     assert rows["crystal"]["overall"]["clash_atoms_pct"]["value"] < 3.0
 
 
+def test_refinement_removes_clashes_and_is_scored_beside_what_the_network_said(run: RunLayout) -> None:
+    rows = read_json(run.evaluation)["rows"]
+    clash = {name: rows[name]["overall"]["clash_atoms_pct"]["value"] for name in ("model", "unrefined")}
+    assert clash["model"] < 0.5 * clash["unrefined"]
+    assert rows["model"]["pocket"]["irmsd_ca"]["value"] < 1e-6  # the backbone of the input
+
+
+def test_without_refinement_the_networks_own_answer_is_the_model(
+    run: RunLayout, demo_layout: DataLayout, tmp_path: Path
+) -> None:
+    other = RunLayout(tmp_path)
+    shutil.copy(run.model, other.model)
+    run_evaluation(demo_layout, other, EvaluationSettings(bootstrap=100, refine=False), threads=2)
+    rows = read_json(other.evaluation)["rows"]
+    assert rows["model"] == read_json(run.evaluation)["rows"]["unrefined"]
+    assert "unrefined" not in rows
+
+
 def test_figures_follow_from_the_residue_table(run: RunLayout, demo_layout: DataLayout) -> None:
     result = read_json(run.evaluation)
     residues = read_table(run.residues).to_pandas()
@@ -182,7 +200,7 @@ def test_failures_reach_the_record(
     other = RunLayout(tmp_path)
     shutil.copy(run.model, other.model)
     monkeypatch.setattr(evaluate, "model_predictor", lambda model, device: faulty(RuntimeError("lost")))
-    run_evaluation(demo_layout, other, EvaluationSettings(side="all", bootstrap=100))
+    run_evaluation(demo_layout, other, EvaluationSettings(side="all", bootstrap=100, refine=False))
     result = read_json(other.evaluation)
     assert result["failed"] == [{"id": "1s3v", "message": "RuntimeError: lost"}]
     by_id = {entry["id"]: entry for entry in result["by_complex"]}

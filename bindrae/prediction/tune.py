@@ -1,0 +1,155 @@
+"""What refinement does on held-out complexes: ``python -m bindrae.prediction.tune DATA MODEL --weights 10,20``.
+
+Prints accuracy and clashes of the model alone, of refinement with each pair of costs, and of the crystal. For choosing
+`refine.WEIGHT` and `refine.POLISH_WEIGHT` on a validation side; a test set must not be used for that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bindrae.chem import residues as aa
+from bindrae.data.batch import Sample, collate_ipa_batch
+from bindrae.data.dataset import ShardDataset
+from bindrae.data.layout import DataLayout
+from bindrae.evaluation.metrics import chi_errors, find_clashes
+from bindrae.geometry.rigid import build_frames_from_3_points
+from bindrae.model.stage1 import Stage1, load_model
+from bindrae.prediction.refine import POLISH_WEIGHT, WEIGHT, Refined, Scene, build_unrefined, refine_chis
+from bindrae.prediction.rotamers import HeadInputs, Rotamers, mass_around, propose_rotamers, run_model
+from bindrae.progress import track
+
+_WITHIN_DEG = 20.0
+
+
+@dataclass
+class Trial:
+    """The model's answer for one complex of known structure, ready for refinement on the true backbone."""
+
+    sample: Sample
+    scene: Scene
+    circle: Tensor  # [N, 7, 2]
+    rotamers: Rotamers
+    inputs: HeadInputs
+
+    def unrefined(self) -> Refined:
+        """The model's own choice for each residue."""
+        mass = mass_around(self.inputs, torch.atan2(*self.circle[:, 3:].unbind(-1)))
+        sure = torch.ones(len(self.circle)) if mass is None else mass[:, 0]
+        return Refined(self.circle, *build_unrefined(self.scene, self.circle), sure)
+
+    def chi_errors(self, circle: Tensor) -> np.ndarray:
+        """[N, 4] degrees."""
+        chi = torch.atan2(*circle[:, 3:].unbind(-1)).numpy()
+        return chi_errors(chi, self.sample["torsion_angles"][:, 3:].numpy(), self.scene.aatype.numpy())
+
+
+def try_sample(model: Stage1, identifier: str, sample: Sample) -> Trial:
+    """Run the model on a complex of a shard."""
+    batch = collate_ipa_batch([(identifier, sample)])
+    output, inputs = run_model(model, batch)
+    backbone = sample["atom14"][:, : aa.SLOT_CB]
+    scene = Scene(
+        frames=build_frames_from_3_points(*backbone[:, :3].unbind(1)),
+        aatype=batch.aatype[0],
+        linked=batch.linked[0],
+        ligand_xyz=batch.ligand_xyz[0],
+        ligand_radius=batch.ligand_radius[0],
+    )
+    # A crystal may lack a carbonyl oxygen; forward kinematics places it.
+    built, _ = build_unrefined(scene, output.torsions.circle[0])
+    there = sample["atom14_mask"][:, : aa.SLOT_CB].unsqueeze(-1)
+    scene.backbone = torch.where(there, backbone, built[:, : aa.SLOT_CB])
+    return Trial(sample, scene, output.torsions.circle[0], propose_rotamers(output, inputs, scene.movable), inputs)
+
+
+def even_choice(dataset: ShardDataset, most: int) -> list[int]:
+    """At most so many complexes, evenly over a dataset."""
+    return np.linspace(0, len(dataset) - 1, min(len(dataset), most)).astype(int).tolist()
+
+
+def figures(trials: list[Trial], predict: Callable[[Trial], Refined]) -> dict[str, float]:
+    """Accuracy (%) and clashes of one way to predict, pooled over residues and atoms.
+
+    Returns
+    -------
+    dict of str to float
+        ``chi1``, ``pocket_chi1`` and ``all_chi``: within 20 degrees, %. ``clash_pct``: clashing atoms, %.
+        ``free_of_ligand_pct``: complexes without an atom that clashes with the ligand, %. ``seconds`` a complex.
+    """
+    hits: dict[str, list[np.ndarray]] = {"chi1": [], "pocket_chi1": [], "all_chi": []}
+    clashing = atoms = free = 0
+    seconds = 0.0
+    for trial in trials:
+        start = time.monotonic()
+        found = predict(trial)
+        seconds += time.monotonic() - start
+        error, defined = trial.chi_errors(found.circle), trial.sample["torsion_mask"][:, 3:].numpy()
+        right = error < _WITHIN_DEG
+        with_chi = defined[:, 0]
+        hits["chi1"].append(right[with_chi, 0])
+        hits["pocket_chi1"].append(right[with_chi & trial.sample["contact"].numpy(), 0])
+        hits["all_chi"].append((right | ~defined).all(1)[with_chi])
+        scene = trial.scene
+        clashes = find_clashes(
+            found.xyz.numpy(), found.mask.numpy(), scene.aatype.numpy(), scene.linked.numpy(),
+            scene.ligand_xyz.numpy(), scene.ligand_radius.numpy(),
+        )  # fmt: skip
+        clashing += int(clashes["protein"].sum())
+        atoms += int(found.mask.sum())
+        free += int(clashes["ligand"].sum() == 0)
+    shares = {name: 100.0 * float(np.concatenate(parts).mean()) for name, parts in hits.items()}
+    return shares | {
+        "clash_pct": 100.0 * clashing / atoms,
+        "free_of_ligand_pct": 100.0 * free / len(trials),
+        "seconds": seconds / len(trials),
+    }
+
+
+def _crystal(trial: Trial) -> Refined:
+    true = trial.sample["torsion_angles"]
+    circle = torch.stack([torch.sin(true), torch.cos(true)], dim=-1)
+    return Refined(circle, trial.sample["atom14"], trial.sample["atom14_mask"], torch.ones(len(true)))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bindrae.prediction.tune", description=__doc__)
+    parser.add_argument("data", type=Path, help="data folder of the dataset: results/<dataset>/data")
+    parser.add_argument("model", type=Path, help="model file")
+    parser.add_argument("--side", default="val", help="side of the split")
+    parser.add_argument("--max-complexes", type=int, default=24, help="complexes at most, evenly over the side")
+    parser.add_argument("--weights", default=f"{WEIGHT:g}", help="costs in the search (nats), separated by commas")
+    parser.add_argument("--polish", default=f"{POLISH_WEIGHT:g}", help="costs in the gradient steps; 0 leaves them out")
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    model, dataset = load_model(given.model), ShardDataset(DataLayout(given.data), given.side)
+    chosen = even_choice(dataset, given.max_complexes)
+    trials = [try_sample(model, *dataset[i]) for i in track(chosen, len(chosen), "predict")]
+    rows: dict[str, Callable[[Trial], Refined]] = {"crystal": _crystal, "model alone": Trial.unrefined}
+    for weight in map(float, given.weights.split(",")):
+        for polish in map(float, given.polish.split(",")):
+
+            def refined(trial: Trial, weight: float = weight, polish: float = polish) -> Refined:
+                return refine_chis(trial.scene, trial.circle, trial.rotamers, weight=weight, polish_weight=polish)
+
+            rows[f"refined, {weight:g} and {polish:g}"] = refined
+    print(f"{len(trials)} complexes, side {given.side}\n")
+    print("| | chi1, % | pocket, % | all chis, % | clashing atoms, % | no ligand clash, % | s |")
+    print("|---|---|---|---|---|---|---|")
+    for name, predict in rows.items():
+        values = figures(trials, predict)
+        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in values.values()) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
