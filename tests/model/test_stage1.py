@@ -159,6 +159,24 @@ def test_a_complex_without_ligand_in_a_batch_is_as_it_is_alone() -> None:
     torch.testing.assert_close(continuous(together)[0, :15], continuous(alone)[0], atol=1e-4, rtol=1e-4)
 
 
+def test_covalent_pairs_can_be_marked_by_a_hook_on_the_edges() -> None:
+    model, batch = build(), random_batch(30)
+    before = continuous(run(model, batch))
+    mark = torch.ones(model.settings.local_hidden)
+
+    def bonded(module: object, given: object, edges: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        edge, index, weight = edges
+        own = torch.arange(30).view(1, -1, 1)
+        pair = ((own == 3) & (index == index[0, 3, 5])) | ((own == index[0, 3, 5]) & (index == 3))
+        return edge + pair.unsqueeze(-1) * mark, index, weight
+
+    assert model.residue_edges is not None
+    handle = model.residue_edges.register_forward_hook(bonded)
+    assert not torch.allclose(continuous(run(model, batch)), before, atol=1e-3)
+    handle.remove()
+    assert torch.equal(continuous(run(model, batch)), before)
+
+
 def test_input_that_is_not_a_number_is_refused_by_id() -> None:
     batch = random_batch(10, 12)
     batch.Ca[1, 3, 0] = torch.nan
