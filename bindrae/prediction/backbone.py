@@ -19,7 +19,8 @@ from bindrae.structure.slots import fill_slots
 from bindrae.structure.table import ResidueTable, name_segments, peptide_bonds
 
 _MIN_SINE = 1e-2  # N, CA and C closer to a line than this give no frame
-_OTHER_MOLECULES = ("part of the ligand", "a molecule of its own")
+OTHER_MOLECULES = ("part of the ligand", "a molecule of its own")
+"""Why an amino acid is no residue of the protein at all."""
 _BACKBONE = [name.encode() for name in aa.BACKBONE]
 
 
@@ -72,11 +73,11 @@ def backbone_table(
     reason[~slots.has_frame] = "N, CA or C is missing"
     reason[slots.has_frame & _is_flat(slots.xyz)] = "N, CA and C stand on a line"
     if len(ligand_xyz):
-        reason[copies_of_ligand(bare.xyz, first, ligand_xyz)] = _OTHER_MOLECULES[0]
+        reason[copies_of_ligand(bare.xyz, first, ligand_xyz)] = OTHER_MOLECULES[0]
     rows = np.flatnonzero(reason == "")
     linked = peptide_bonds(slots.xyz[rows], bare.chain[first[rows]], settings.max_peptide_bond_angstrom)
     alone = (bare.hetero[first[rows]] | slots.guessed[rows]) & ~linked & ~np.append(False, linked[:-1])
-    reason[rows[alone]] = _OTHER_MOLECULES[1]
+    reason[rows[alone]] = OTHER_MOLECULES[1]
     rows = rows[~alone]
     repeated = overlapping(slots.xyz[rows, aa.SLOT_CA]) if len(rows) else np.zeros(0, dtype=bool)
     reason[rows[repeated]] = "stands on another residue"
@@ -85,9 +86,8 @@ def backbone_table(
         raise RejectedComplex("protein_without_backbone", f"{where} holds no amino-acid residue with N, CA and C")
     outside = []
     for i in first[reason != ""].tolist():
-        why = str(reason[residue[i]])
-        if why not in _OTHER_MOLECULES:
-            outside.append((place(bytes(bare.chain[i]), int(bare.number[i]), bytes(bare.insertion[i])), why))
+        name = place(bytes(bare.chain[i]), int(bare.number[i]), bytes(bare.insertion[i]))
+        outside.append((name, str(reason[residue[i]])))
     at = first[rows]
     linked = peptide_bonds(slots.xyz[rows], bare.chain[at], settings.max_peptide_bond_angstrom)
     chain = [text(c) for c in bare.chain[at].tolist()]

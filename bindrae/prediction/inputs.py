@@ -18,7 +18,7 @@ from bindrae.config import CleanSettings, PocketSettings, TokenSettings
 from bindrae.data.batch import IPABatch, Sample, collate_ipa_batch
 from bindrae.data.stages import tokens_row
 from bindrae.errors import RejectedComplex
-from bindrae.prediction.backbone import backbone_table, context_beside
+from bindrae.prediction.backbone import OTHER_MOLECULES, backbone_table, context_beside
 from bindrae.prediction.source import Finder, Source, place, read_source
 from bindrae.structure.atoms import Atoms, read_atoms, text
 from bindrae.structure.context import nearest_ligand_distance
@@ -48,6 +48,7 @@ class Complex:
     kept_mask: np.ndarray  # [N, 14] bool
     kept_beyond: list[tuple[int, np.ndarray]]  # atomic number and place (A) of kept atoms that no slot holds
     outside: list[tuple[str, str]]  # amino acids of the file that are no rows: place, why
+    copied: set[str] = field(default_factory=set)  # those of them whose side-chain atoms are to be copied
     notes: list[str] = field(default_factory=list)
 
     def batch(self) -> IPABatch:
@@ -99,6 +100,7 @@ def read_complex(identifier: str, protein: Path, ligand: str | Sequence[str] | N
         notes += _ligand_notes(table, molecule)
     else:
         notes.append("no ligand: side chains are those of the protein alone")
+    notes += _rootless_notes(source)
     if _looks_predicted(table):
         notes.append("the B-factors look like the confidence of a predicted model; they are not read")
     n = len(table)
@@ -111,12 +113,13 @@ def read_complex(identifier: str, protein: Path, ligand: str | Sequence[str] | N
         run=source.run[ca],
         ligand=molecule,
         sample=_sample(table, molecule, context),
-        builds=np.array([_can_be_built(name) for name in table.name]),
+        builds=np.array([can_be_built(name) for name in table.name]),
         kept={},
         kept_xyz=np.zeros((n, aa.N_SLOTS, 3), np.float32),
         kept_mask=np.zeros((n, aa.N_SLOTS), dtype=bool),
         kept_beyond=[],
         outside=outside,
+        copied={name for name, why in outside if why in OTHER_MOLECULES},
         notes=notes,
     )
 
@@ -143,7 +146,7 @@ def _read_molecule(
         return molecule
 
 
-def _can_be_built(name: str) -> bool:
+def can_be_built(name: str) -> bool:
     """Whether a residue has the atoms of one of the 20 types; MSE and SEC differ in one element."""
     return aa.ALIASES.get(name, name) in aa.TYPE_OF_NAME or name in aa.ATOM_ALIASES
 
@@ -158,6 +161,21 @@ def _check_finite(source: Source, settings: CleanSettings, protein: Path) -> Non
                 "finite numbers",
                 "mend these coordinates, or take the residue out of the file",
             )
+
+
+def _rootless_notes(source: Source) -> list[str]:
+    """What is said of residues that have side-chain atoms and nothing else, which are not written."""
+    bare = np.bincount(
+        source.run[np.isin(source.name, [name.encode() for name in aa.BACKBONE])], minlength=len(source.first)
+    )
+    keys = [source.key(i) for i in source.first.tolist()]
+    rooted = {key for key, count in zip(keys, bare.tolist(), strict=True) if count}
+    lone = [
+        place(*keys[run])
+        for run, start in enumerate(source.first.tolist())
+        if not source.hetero[start] and keys[run] not in rooted and can_be_built(text(source.residue_name[start]))
+    ]
+    return [f"residues without any backbone atom are left out: {', '.join(lone[:10])}"] if lone else []
 
 
 def _ligand_notes(table: ResidueTable, ligand: Ligand) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from bindrae.chem import residues as aa
 from bindrae.errors import BindraeError
+from bindrae.prediction.backbone import OTHER_MOLECULES
 from bindrae.prediction.inputs import Complex, near_ligand
 from bindrae.prediction.source import one_location
 from bindrae.structure.atoms import text
@@ -67,6 +68,7 @@ def keep_named(complex_: Complex, places: list[str]) -> None:
             f"{complex_.protein} holds no residue {', '.join(missing[:5])}",
             "give chain and number as the file has them (of mmCIF, those of the author)",
         )
+    complex_.copied.update(places)
     rows = np.array(sorted(row for name in places for row in rows_at.get(name, [])), dtype=np.int64)
     _keep(complex_, rows, "fixed")
     incomplete = [complex_.place(row) for row in rows.tolist() if not _is_complete(complex_, row)]
@@ -84,6 +86,7 @@ def keep_far(complex_: Complex, radius: float) -> None:
     """
     if complex_.ligand is None:
         raise BindraeError(f"{complex_.id}: --only-pocket needs a ligand", "name one, or leave --only-pocket out")
+    complex_.copied.update(name for name, _ in complex_.outside)
     far = [row for row in np.flatnonzero(~near_ligand(complex_, radius)).tolist() if row not in complex_.kept]
     complete = np.array([row for row in far if _is_complete(complex_, row)], dtype=np.int64)
     _keep(complex_, complete, "outside the pocket")
@@ -136,4 +139,4 @@ def _is_complete(complex_: Complex, row: int) -> bool:
 def left_as_they_are(complex_: Complex) -> list[dict[str, str]]:
     """Amino acids that are written as they stand, with the reason: rows that are kept and residues that are no rows."""
     kept = [{"residue": complex_.place(row), "why": why} for row, why in sorted(complex_.kept.items())]
-    return kept + [{"residue": name, "why": why} for name, why in complex_.outside]
+    return kept + [{"residue": name, "why": why} for name, why in complex_.outside if why not in OTHER_MOLECULES]

@@ -114,7 +114,8 @@ def figures(trials: list[Trial], predict: Callable[[Trial], Refined]) -> dict[st
     }
 
 
-def _crystal(trial: Trial) -> Refined:
+def crystal(trial: Trial) -> Refined:
+    """The truth itself: what the figures say of a perfect prediction."""
     true = trial.sample["torsion_angles"]
     circle = torch.stack([torch.sin(true), torch.cos(true)], dim=-1)
     return Refined(circle, trial.sample["atom14"], trial.sample["atom14_mask"], torch.ones(len(true)))
@@ -135,7 +136,7 @@ def main() -> None:
     model, dataset = load_model(given.model), ShardDataset(DataLayout(given.data), given.side)
     chosen = even_choice(dataset, given.max_complexes)
     trials = [try_sample(model, *dataset[i]) for i in track(chosen, len(chosen), "predict")]
-    rows: dict[str, Callable[[Trial], Refined]] = {"crystal": _crystal, "model alone": Trial.unrefined}
+    rows: dict[str, Callable[[Trial], Refined]] = {"crystal": crystal, "model alone": Trial.unrefined}
     for weight in map(float, given.weights.split(",")):
         for polish in map(float, given.polish.split(",")):
 

@@ -11,14 +11,15 @@ from bindrae import __version__
 from bindrae.chem import residues as aa
 from bindrae.data.storage import write_text
 from bindrae.errors import BindraeError
-from bindrae.prediction.inputs import Complex
+from bindrae.prediction.inputs import Complex, can_be_built
 from bindrae.prediction.keep import kept_atoms
 from bindrae.prediction.predict import Prediction, Predictor, Sidechains
-from bindrae.prediction.source import AtomKey, one_location
+from bindrae.prediction.source import AtomKey, one_location, place
 from bindrae.structure.atoms import text
 
 _CIF_ENDINGS = (".cif", ".mmcif")
 _PDB_ENDINGS = (".pdb", ".ent")
+_BACKBONE = [name.encode() for name in (*aa.BACKBONE, "OXT")]
 _ELEMENTS = {symbol: gemmi.Element(symbol) for symbol in ("C", "N", "O", "S", "SE")}
 
 
@@ -127,6 +128,11 @@ def _plan(complex_: Complex) -> list[tuple[int, np.ndarray]]:
             continue  # another residue at the same position, of which one location stays
         if (*key, name) in built_keys:
             continue  # side-chain atoms of a residue that stands elsewhere in the file
+        if not source.hetero[start] and can_be_built(text(name)) and place(*key) not in complex_.copied:
+            # An amino acid that cannot be built: its side chain is not read, so it is not copied either.
+            index = index[np.isin(source.name[index], _BACKBONE)]
+            if not len(index):
+                continue
         atoms = one_location(source, index, chosen[1] if chosen else b"")
         plan.append((-1, atoms[np.isfinite(source.xyz[atoms]).all(axis=1)]))
     return [(row, atoms) for row, atoms in plan if row >= 0 or len(atoms)]
