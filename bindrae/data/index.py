@@ -27,6 +27,7 @@ from bindrae.data.sheets import existing, read_ids, read_sheet
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import (
     REJECTED_SCHEMA,
+    read_json,
     rejected_path,
     sha256_text,
     write_json,
@@ -206,16 +207,51 @@ def run_index(layout: DataLayout, root: Path | None, settings: IndexSettings) ->
             f"{root}: all {len(rejected)} complexes lack a file, the first: {rejected[0]['message']}",
             rejected[0]["hint"],
         )
-    by_batch: dict[int, list[str]] = {number: [] for number in range(settings.n_batches)}
-    for row in rows:
-        by_batch[row["batch"]].append(f"{row['id']}\t{row['protein']}\t{row['ligand']}\t{row['size']}\t{row['mtime']}")
     write_table(pa.Table.from_pylist(rejected, schema=REJECTED_SCHEMA), rejected_path(layout.entries))
-    write_json({f"{number}": sha256_text("\n".join(lines)) for number, lines in by_batch.items()}, layout.batches)
+    write_json(_fingerprints(rows, settings.n_batches), layout.batches)
     counts = {"in": len(ids), "out": len(rows), "rejected": len(rejected)}
     used = {"root": None if root is None else str(root), **settings.model_dump(mode="json")}
     write_sidecar(layout.entries, "index", VERSIONS["index"], used, {}, counts, time.monotonic() - start)
     write_table(pa.Table.from_pylist(rows, schema=ENTRIES), layout.entries)
     print(f"index: {len(rows)} complexes in {settings.n_batches} batches, {len(rejected)} rejected")
+
+
+def files_changed(layout: DataLayout, root: Path | None, settings: IndexSettings) -> list[int]:
+    """Batches for which the index would now say something else: files came, went or were replaced since it was made.
+
+    Lists folders and asks for the size and time of each file, three calls a complex; reads no contents and no network.
+
+    Parameters
+    ----------
+    layout : DataLayout
+        Its index was made with the same `root` and `settings`.
+    root : Path or None
+    settings : IndexSettings
+
+    Returns
+    -------
+    list of int
+        In order; always empty for the layouts ``demo``, whose files never change, and ``ids``, which keeps its own.
+
+    Raises
+    ------
+    BindraeError
+        When the dataset or its index cannot be read.
+    """
+    if settings.layout in ("demo", "ids"):
+        return []
+    rows = [_row(entry, settings.n_batches) for entry in LAYOUTS[settings.layout](root)]
+    now = _fingerprints([row for row in rows if not isinstance(row, RejectedComplex)], settings.n_batches)
+    then = read_json(layout.batches)
+    return [int(number) for number, fingerprint in now.items() if then.get(number) != fingerprint]
+
+
+def _fingerprints(rows: list[dict[str, Any]], n_batches: int) -> dict[str, str]:
+    """A hash of each batch's entries: names, sizes and times of files."""
+    by_batch: dict[int, list[str]] = {number: [] for number in range(n_batches)}
+    for row in rows:
+        by_batch[row["batch"]].append(f"{row['id']}\t{row['protein']}\t{row['ligand']}\t{row['size']}\t{row['mtime']}")
+    return {f"{number}": sha256_text("\n".join(lines)) for number, lines in by_batch.items()}
 
 
 def _check_ids(ids: list[str], either_case: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,9 @@ REJECTED_SCHEMA = pa.schema(
     metadata={"title": "complexes that cannot be used, and why"},
 )
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_PROBE_BYTES = 1_000_000
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -30,12 +34,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
     ----------
     path : Path
         The final path; its folder is made when missing.
+
+    Raises
+    ------
+    BindraeError
+        When the disk or the quota is full. The file that was there before stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -43,8 +53,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp's private mode would lock out the rest of a lab
         temporary.replace(path)
+    except Exception as error:
+        if isinstance(error, BindraeError) or not _is_full(path.parent, error):
+            raise
+        raise BindraeError(
+            f"no space left on the disk (or in the quota) while writing {path}",
+            "make room, then give the same command again: what is whole is kept",
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _is_full(folder: Path, error: Exception) -> bool:
+    """Whether a write failed for want of space. torch and safetensors do not say so: then a small write shows it."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    if isinstance(error, OSError):
+        return False
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as refused:
+        return refused.errno in _FULL
+    return False
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -9,8 +9,7 @@ import gemmi
 import numpy as np
 
 from bindrae.errors import RejectedComplex
-from bindrae.structure.atoms import Atoms, text
-from bindrae.structure.atoms import _parse as parse_structure
+from bindrae.structure.atoms import Atoms, parse_structure, text
 
 _HYDROGENS = (1, 119)  # gemmi's flat arrays number deuterium 119
 AtomKey = tuple[bytes, int, bytes]

@@ -64,7 +64,7 @@ def read_atoms(path: Path) -> Atoms:
     """
     if not path.is_file():
         raise RejectedComplex("protein_missing", f"{path} does not exist")
-    structure, shuffled = _parse(path)
+    structure, shuffled = parse_structure(path)
     notes: Notes = {}
     note(notes, "models_dropped", max(len(structure) - 1, 0))
     while len(structure) > 1:
@@ -106,7 +106,7 @@ def _parents(structure: gemmi.Structure) -> dict[str, str]:
     return {name: parent for name, parent in stated if parent in aa.TYPE_OF_NAME}
 
 
-def _parse(path: Path) -> tuple[gemmi.Structure, bool]:
+def parse_structure(path: Path) -> tuple[gemmi.Structure, bool]:
     """gemmi's structure, and whether only the serial numbers tell the order of the file's atoms.
 
     Every fault of the file is a rejection.

@@ -113,6 +113,8 @@ def choose_altlocs(atoms: Atoms, residue: np.ndarray, rule: str) -> np.ndarray:
     numpy.ndarray
         Atom indices in file order. Atoms without a label always stay.
     """
+    if not len(atoms.name):
+        return np.zeros(0, dtype=np.int64)
     labelled = np.flatnonzero(atoms.altloc != b"")
     keep = np.ones(len(atoms.name), dtype=bool)
     if len(labelled):
