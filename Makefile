@@ -12,7 +12,7 @@ EXTRAS_lint := demo,test,dev
 # An independent implementation of rigid motions for the tests, without the heavy packages it asks for.
 ORACLES_test := openfold3==0.5.0
 
-.PHONY: demo test test-slow lint gpu-check clean
+.PHONY: demo test test-slow test-slurm lint gpu-check clean
 
 # The commands of .venv come first for the jobs too, whatever else is on the PATH.
 demo: .venv/.installed-demo
@@ -23,6 +23,10 @@ test: .venv/.installed-test
 
 test-slow: .venv/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
+
+# A real Slurm of one node on this machine: root, Debian 12 or Ubuntu 24.04; about half an hour on two cores.
+test-slurm: .venv/.installed-test
+	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py $(ARGS)
 
 lint: .venv/.installed-lint
 	$(BIN)/ruff check .

@@ -178,7 +178,7 @@ def train(
     run: Run,
     model: ModelText = None,
     settings: SettingsText = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of torch on the CPU, for each process.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch on the CPU, for all processes.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Discard the run's checkpoints and start over.")] = False,
     restart_if_changed: Annotated[
         bool, typer.Option(help="Start over when settings or data changed since the checkpoint, instead of refusing.")
@@ -287,7 +287,8 @@ def ablation(
     grid: Annotated[Path, typer.Option("--grid", help="The grid: a YAML file.")],
 ) -> None:
     """Compare the evaluated runs of a grid in one table and plot; `snakemake ablation` makes the runs."""
-    from bindrae.evaluation.ablation import read_grid, run_ablation
+    from bindrae.evaluation.ablation import run_ablation
+    from bindrae.evaluation.grid import read_grid
 
     run_ablation(folder, read_grid(grid))
 

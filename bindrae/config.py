@@ -379,6 +379,15 @@ class TrainingSettings(Settings):
     checkpoint_minutes: Positive = Field(15.0, description="Time between checkpoints inside an epoch (min).")
     tensorboard: bool = Field(False, description="Also write TensorBoard events into the run's folder.")
 
+    @model_validator(mode="after")
+    def _processes_share_evenly(self) -> TrainingSettings:
+        if self.accumulate % self.processes:
+            raise ValueError(
+                f"accumulate ({self.accumulate}) must be a multiple of processes ({self.processes}), which share out "
+                "the batches of a step"
+            )
+        return self
+
 
 EXECUTION_KEYS = frozenset(
     {"device", "processes", "compile", "loader_workers", "log_steps", "checkpoint_minutes", "tensorboard"}
@@ -426,7 +435,7 @@ class Config(Settings):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     ablation: str = Field(
-        "config/ablation.yaml",
+        "config/grids/ablation.yaml",
         description="Grid of trainings for `snakemake ablation`; results go under runs/<name of the file>/.",
     )
 

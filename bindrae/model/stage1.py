@@ -232,7 +232,9 @@ def save_model(model: Stage1, path: Path, facts: dict[str, str]) -> None:
     facts : dict of str to str
         Provenance to store beside the settings.
     """
-    metadata = {"format": FORMAT, "settings": json.dumps(model.settings.model_dump(mode="json")), **facts}
+    # One key: the format keeps several in no order, and equal models are to be equal files.
+    about = {"format": FORMAT, "settings": model.settings.model_dump(mode="json"), **facts}
+    metadata = {"bindrae": json.dumps(about, sort_keys=True)}
     save_file({name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}, path, metadata)
 
 
@@ -248,15 +250,15 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Stage1:
         raise BindraeError(f"{path} does not exist", "train a model first, or check the path")
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+            about = json.loads((file.metadata() or {}).get("bindrae", "{}"))
     except Exception as error:  # safetensors raises its own type for a damaged header
         raise BindraeError(
             f"{path} is not a safetensors file: {error}", "train again, or fetch the file again"
         ) from None
-    if metadata.get("format") != FORMAT:
+    if about.get("format") != FORMAT:
         raise BindraeError(
-            f"{path} is not a BINDRAE Stage-1 model (format {metadata.get('format')!r})", f"this version reads {FORMAT}"
+            f"{path} is not a BINDRAE Stage-1 model (format {about.get('format')!r})", f"this version reads {FORMAT}"
         )
-    model = Stage1(parse_settings(ModelSettings, json.loads(metadata["settings"]), str(path)))
+    model = Stage1(parse_settings(ModelSettings, about["settings"], str(path)))
     model.load_state_dict(load_file(path))
     return model.to(device).eval()

@@ -25,7 +25,7 @@ from bindrae.training.losses import LOSS_NAMES
 from bindrae.training.parallel import World, join_world
 from bindrae.training.record import Record
 from bindrae.training.schedule import cosine_with_warmup
-from bindrae.training.state import TrainingState, fingerprint_of, unfinished_run
+from bindrae.training.state import TrainingState, earlier_run, fingerprint_of
 from bindrae.training.step import backward, seed_of, update
 from bindrae.training.validate import HIGHER_IS_BETTER, validate
 
@@ -65,8 +65,8 @@ def run_training(
 ) -> None:  # fmt: skip
     """Train Stage-1 and write the best weights, the record and the sidecar.
 
-    An unfinished run is resumed from its last checkpoint; a finished one starts over. Under ``torchrun`` the batches
-    of each step are shared out among the processes.
+    An unfinished run is resumed from its last checkpoint; of a finished one the outputs are written again. Under
+    ``torchrun`` the batches of each step are shared out among the processes.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def run_training(
     model_settings : ModelSettings
     settings : TrainingSettings
     threads : int
-        Threads of torch on the CPU, for each process.
+        Threads of torch on the CPU, shared out among the processes.
     fresh : bool
         Discard the run's checkpoints.
     restart_if_changed : bool
@@ -92,20 +92,23 @@ def run_training(
     SystemExit
         With `REQUEUE_EXIT_CODE` after SIGTERM or SIGUSR1, the checkpoint written.
     """
-    start = time.monotonic()
-    torch.set_num_threads(threads)
+    start, interrupt = time.monotonic(), Interrupt()
     world = join_world(settings.device, settings.accumulate)
+    torch.set_num_threads(max(1, threads // world.size))
     training = ShardDataset(layout, "train")
     if choose is None:
         validation = ShardDataset(layout, "val")
     else:
         training = validation = choose(training)
     fingerprint = fingerprint_of(model_settings, settings, [training, validation], world)
-    found = unfinished_run(run.checkpoints, fingerprint, fresh, restart_if_changed, world)
+    found = earlier_run(run.checkpoints, fingerprint, fresh, restart_if_changed, world)
     state = TrainingState.start(model_settings, settings, world)
     if found is not None:
         state.restore(found)
-        say(world, f"train: resuming at epoch {state.progress.epoch + 1}, step {int(state.model.step)}")
+        if found["finished"]:
+            say(world, "train: the run is finished; its outputs are written again (--fresh trains anew)")
+        else:
+            say(world, f"train: resuming at epoch {state.progress.epoch + 1}, step {int(state.model.step)}")
     model, progress = state.model, state.progress
     if settings.compile:
         for layer in model.layers:
@@ -123,10 +126,9 @@ def run_training(
             progress.record_bytes = record.size
             state.save(run.checkpoints, fingerprint, finished)
 
-    interrupt = Interrupt()
-    stopped_early = False
+    finished, stopped_early = found is not None and found["finished"], False
     try:
-        while progress.epoch < settings.max_epochs and not stopped_early:
+        while not finished:
             epoch, saved = progress.epoch, time.monotonic()
             steps = plan_epoch(lengths, settings, epoch)
             ahead = steps[progress.steps :]
@@ -201,13 +203,16 @@ def run_training(
             if record is not None:
                 record.write(line)
                 record.publish(run.metrics)
-            finished = stopped_early or progress.epoch == settings.max_epochs
+            finished = stopped_early or progress.epoch >= settings.max_epochs
             checkpoint(finished)
             say(world, f"{label}: {_summary(means, figures, best)}, at most {format_seconds(left)} left")
             if world.any(interrupt.requested) and not finished:
+                say(world, f"train: stopped by a signal; checkpoint after epoch {progress.epoch}, run again to resume")
                 raise SystemExit(REQUEUE_EXIT_CODE)
         if stopped_early:
             say(world, f"train: no better {settings.select_by} for {settings.patience} epochs")
+        if record is not None:
+            record.publish(run.metrics)
     finally:
         interrupt.restore()
         if record is not None:

@@ -6,6 +6,7 @@ Names the first module whose output is not finite, then the first operation whos
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def replay(path: Path) -> dict[str, float]:
         with torch.autocast("cpu", dtype=AUTOCAST.get(settings.precision), enabled=settings.precision in AUTOCAST):
             outputs.append(model(batch, teacher_forcing=True))
 
-    with torch.autograd.set_detect_anomaly(True):
+    with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
+        warnings.simplefilter("ignore")  # the traceback of the forward pass, which the hooks below name better
         bad = first_bad_module(model, run)
         print(f"first module with a bad output: {bad or 'none, all are finite'}")
         losses = stage1_loss(outputs[0], batch, settings, int(model.step))

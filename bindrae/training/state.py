@@ -97,10 +97,10 @@ def fingerprint_of(
     }
 
 
-def unfinished_run(
+def earlier_run(
     folder: Path, fingerprint: dict[str, Any], fresh: bool, restart_if_changed: bool, world: World
 ) -> dict[str, Any] | None:
-    """The checkpoint to go on from; None to start over.
+    """The checkpoint to go on from, which may be that of a finished run; None to start over.
 
     Parameters
     ----------
@@ -120,10 +120,8 @@ def unfinished_run(
     """
     state = None if fresh else load_checkpoint(folder)
     reason = "as asked" if fresh else None
-    if state is not None and state["finished"]:
-        reason = "the run was finished"
-    elif state is not None and (changed := differing_keys(state["fingerprint"], fingerprint)):
-        if not restart_if_changed:
+    if state is not None and (changed := differing_keys(state["fingerprint"], fingerprint)):
+        if not restart_if_changed and not state["finished"]:
             raise BindraeError(
                 f"{folder} holds an unfinished run with other settings or data: " + "; ".join(changed),
                 "go back to those settings, choose another `run:` name, or start over with --fresh",

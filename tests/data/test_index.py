@@ -14,7 +14,15 @@ import pandas as pd
 import pytest
 
 from bindrae.config import IndexSettings
-from bindrae.data.index import DEMO_COMPLEXES, batch_of, find_demo, find_folders, find_pairs, run_index
+from bindrae.data.index import (
+    DEMO_COMPLEXES,
+    batch_of,
+    files_changed,
+    find_demo,
+    find_folders,
+    find_pairs,
+    run_index,
+)
 from bindrae.data.layout import DataLayout
 from bindrae.data.storage import read_json, read_table, rejected_path, sidecar_path
 from bindrae.errors import REJECTION_CODES, BindraeError
@@ -273,3 +281,31 @@ def test_100_000_folders_and_a_sheet_of_500_000_rows_in_a_minute_each(tmp_path: 
     start = time.monotonic()
     assert read_json(sidecar_path(index(sheet, "sheet", n_batches=200).entries))["counts"]["out"] == 500_000
     assert time.monotonic() - start < 60
+
+
+def test_changes_inside_folders_are_seen_without_reading_files(tmp_path: Path, index: Layout) -> None:
+    root = tmp_path / "set"
+    for i in range(20):
+        folder(root, f"c{i}")
+    folder(root, "half", "_protein.pdb")
+    data = index(root, n_batches=8)
+    settings = IndexSettings(layout="casf2016", n_batches=8)
+
+    def seen() -> list[int]:
+        return files_changed(data, root, settings)
+
+    assert seen() == []
+    touch(root / "c3" / "c3_protein.pdb", "another")
+    assert seen() == [batch_of("c3", 8)]
+    touch(root / "c5" / "c5_ligand.mol2")  # a second file for the ligand
+    (root / "c6" / "c6_ligand.sdf").unlink()
+    touch(root / "half" / "half_ligand.sdf")  # was rejected by the index
+    assert set(seen()) == {batch_of(i, 8) for i in ("c3", "c5", "c6", "half")}
+    touch(root / "c7" / "c7_pocket.pdb")  # nothing that is read
+    index(root, n_batches=8)
+    assert seen() == []
+
+
+def test_the_demo_never_changes(index: Layout, demo: dict[str, Any]) -> None:
+    data = index(None, "demo")
+    assert files_changed(data, None, IndexSettings(layout="demo", n_batches=4)) == []

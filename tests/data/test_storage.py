@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -52,6 +53,43 @@ def test_a_failed_first_write_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         half_write(tmp_path / "new" / "out.txt", RuntimeError)
     assert names(tmp_path / "new") == set()
+
+
+class Full:
+    """A disk on which nothing more fits: `os.fsync` and the flush before it are refused."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, handle: int) -> None:
+        raise OSError(self.number, os.strerror(self.number))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_named_and_the_old_file_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "out.txt"
+    path.write_text("old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", Full(number))
+        with pytest.raises(BindraeError, match=r"no space left .* while writing .*out\.txt") as caught:
+            write_text("new", path)
+        assert "same command" in caught.value.hint
+        # Writers that do not say why they failed.
+        with pytest.raises(BindraeError, match="no space left"):
+            half_write(path, RuntimeError)
+        with pytest.raises(BindraeError, match="a fault of its own"), atomic_path(path):
+            raise BindraeError("a fault of its own")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == {"out.txt"}
+
+
+def test_other_failures_of_the_disk_keep_their_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", Full(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"):
+        write_text("new", tmp_path / "out.txt")
+    assert names(tmp_path) == set()
 
 
 def test_a_write_makes_its_folders_and_is_readable_by_the_group(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from bindrae.config import ModelSettings, load_config
 from bindrae.data.layout import RunLayout
 from bindrae.data.storage import read_json, write_json, write_table
 from bindrae.errors import BindraeError
-from bindrae.evaluation.ablation import AblationGrid, compare_rows, configuration_of, read_grid, run_ablation
+from bindrae.evaluation.ablation import compare_rows, run_ablation
+from bindrae.evaluation.grid import AblationGrid, configuration_of, read_grid
 from bindrae.evaluation.scoring import RESIDUE_RATIOS
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def residues(hits: np.ndarray) -> pd.DataFrame:
 
 
 def test_the_grid_of_the_repository_is_sound_for_every_row_and_seed() -> None:
-    grid, base = read_grid(ROOT / "config" / "ablation.yaml"), BASE
+    grid, base = read_grid(ROOT / "config" / "grids" / "ablation.yaml"), BASE
     seen = {}
     for row in grid.rows:
         for seed in grid.seeds:

@@ -92,8 +92,7 @@ def test_interrupted_by_a_signal_and_resumed_gives_the_same_numbers(
     torch.manual_seed(99)  # nothing of this process may leak into the resumed run
     run = train(demo_layout, tmp_path)
     assert history(run) == history(uninterrupted)
-    a, b = load_file(run.model), load_file(uninterrupted.model)
-    assert all(torch.equal(a[name], b[name]) for name in b)
+    assert run.model.read_bytes() == uninterrupted.model.read_bytes()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
@@ -148,10 +147,27 @@ def test_how_a_run_is_carried_out_may_change_on_the_way(
     assert epochs(train(demo_layout, tmp_path, changed)) == epochs(uninterrupted)
 
 
-def test_a_finished_run_starts_over_when_asked_for_again(demo_layout: DataLayout, uninterrupted: RunLayout) -> None:
-    before = history(uninterrupted)
-    again = train(demo_layout, uninterrupted.root)
-    assert history(again) == before
+def test_a_finished_run_writes_its_outputs_again_instead_of_training_again(
+    demo_layout: DataLayout, uninterrupted: RunLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = (uninterrupted.model, uninterrupted.metrics)
+    before = [path.read_bytes() for path in outputs]
+    for path in (*outputs, uninterrupted.training):
+        path.unlink()  # as Snakemake does when it does not know how a job ended
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "update", lambda *a: pytest.fail("a step was taken"))
+        train(demo_layout, uninterrupted.root)
+    assert [path.read_bytes() for path in outputs] == before
+    assert read_json(uninterrupted.training)["counts"]["epochs"] == 4
+
+
+def test_a_finished_run_with_other_settings_starts_over(
+    demo_layout: DataLayout, uninterrupted: RunLayout, tmp_path: Path
+) -> None:
+    shutil.copytree(uninterrupted.root, tmp_path, dirs_exist_ok=True)
+    run = train(demo_layout, tmp_path, TRAINING.model_copy(update={"max_epochs": 2}))
+    assert [line["epoch"] for line in epochs(run)] == [1, 2]
+    assert history(train(demo_layout, tmp_path, fresh=True)) == history(uninterrupted)
 
 
 def test_a_damaged_checkpoint_is_named_unless_the_one_before_is_whole(
@@ -163,6 +179,7 @@ def test_a_damaged_checkpoint_is_named_unless_the_one_before_is_whole(
     with pytest.raises(BindraeError, match=r"last.pt cannot be read.*\n.*--fresh"):
         train(demo_layout, tmp_path)
     shutil.copytree(uninterrupted.checkpoints, run.checkpoints, dirs_exist_ok=True)
+    # What the last state was made of is all that is lost.
     (run.checkpoints / "last.pt").write_bytes(b"half a file")
     assert epochs(train(demo_layout, tmp_path)) == epochs(uninterrupted)
     assert "going on from previous.pt" in capsys.readouterr().err

@@ -22,7 +22,8 @@ if command == "index":
 
     sys.exit(main())
 
-data = Path(options["--data"])
+data = Path(options.get("--data", "none"))
+folder = Path(options.get("--folder", "none"))
 run = Path(options.get("--run", "none"))
 batch = f"{int(options.get('--batch', 0)):04d}"
 table = [data / command / f"{batch}{suffix}" for suffix in (".parquet", ".json", ".rejected.parquet")]
@@ -45,6 +46,7 @@ written = {
     "train": [run / "model.safetensors", run / "metrics.jsonl", run / "training.json"],
     "evaluate": [run / "evaluation.json", run / "residues.parquet"],
     "report": [run / "report.html"],
+    "ablation": [folder / "ablation.json", folder / "ablation.html"],
 }
 for file in written[command]:
     file.parent.mkdir(parents=True, exist_ok=True)

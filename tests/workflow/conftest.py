@@ -10,6 +10,14 @@ import pytest
 from workflow_clone import Clone, make_clone
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave those out unless they are asked for by name: they install packages and start daemons."""
+    if "slurm" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("slurm")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the stand-in for `bindrae`."""

@@ -10,7 +10,8 @@ from workflow_clone import REPOSITORY, Clone
 
 from bindrae.config import ModelSettings, json_schema, read_yaml, resolve_config
 
-CONFIGS = sorted((REPOSITORY / "config").glob("*.yaml"))
+# ablation.yaml is a grid of changes to a configuration, not a configuration.
+CONFIGS = sorted(path for path in (REPOSITORY / "config").glob("*.yaml") if path.stem != "ablation")
 PRESETS = sorted((REPOSITORY / "config" / "model").glob("*.yaml"))
 
 

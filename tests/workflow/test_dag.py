@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from workflow_clone import Clone
 
@@ -65,6 +67,8 @@ def test_a_stage_runs_by_its_name_for_all_batches(clone: Clone, target: str, cal
         ("quality={max_examples: 5}", "quality report"),
         ("model={c_s: 64}", "train evaluate report"),
         ("training={device: cpu, seed: 1}", "train evaluate report"),
+        ("training={device: auto, log_steps: 5, processes: 2, accumulate: 2}", "train evaluate report"),
+        ("training={device: auto, log_steps: 5, checkpoint_minutes: 3}", "report"),
         ("evaluation={bootstrap: 200}", "evaluate report"),
     ],
     ids=lambda value: value.split("=")[0] if "=" in value else "",
@@ -112,6 +116,23 @@ def test_an_unusable_complex_changes_only_the_quality_report(rerun: Clone) -> No
     (rerun.folder / "complexes" / "8abc").mkdir()
     (rerun.folder / "complexes" / "8abc" / "8abc_protein.pdb").touch()
     assert rerun.run("all", "data") == {"index": 1, "quality": 1, "report": 1}
+
+
+def test_a_file_replaced_inside_a_complex_touches_its_batch(rerun: Clone) -> None:
+    """The folder of the dataset keeps its time."""
+    (rerun.folder / "complexes" / "1abc" / "1abc_protein.pdb").write_text("another")
+    assert rerun.plan() == {"index": 1}
+    assert rerun.run() == dict.fromkeys(EVERYTHING, 1)
+    assert rerun.plan() == {}
+
+
+def test_a_complex_mended_inside_its_folder_comes_in(rerun: Clone) -> None:
+    folder = rerun.folder / "complexes" / "8abc"
+    folder.mkdir()
+    (folder / "8abc_protein.pdb").touch()
+    rerun.run("all", "data")
+    (folder / "8abc_ligand.sdf").touch()
+    assert rerun.run() == dict.fromkeys(EVERYTHING, 1)
 
 
 def test_another_number_of_batches_moves_all_complexes(rerun: Clone) -> None:
@@ -169,3 +190,22 @@ def test_slurm_profile_takes_partitions_from_the_environment(clone: Clone) -> No
     assert "slurm_partition=gpu7" in resources["train"]
     assert "gpu=1" in resources["train"]
     assert all("slurm_account=lab7" in text for text in resources.values())
+
+
+def test_an_ablation_trains_each_row_with_each_seed_and_reruns_only_what_changed(rerun: Clone) -> None:
+    grid = rerun.folder / "config" / "few.yaml"
+    text = "seeds: [0, 1]\nrows:\n  default: {label: default}\n  other: {label: other, model: {z_rank: %d}}\n"
+    grid.write_text(text % 1)
+    command = ("ablation", "--config", "ablation=config/few.yaml")
+    assert rerun.run(*command) == {"train": 4, "evaluate": 4, "ablation": 1}
+    assert rerun.plan(*command) == {}
+    calls = [json.loads(line) for line in rerun.calls.read_text().splitlines()][-9:]
+    trained = {call[1]["--run"]: call[1] for call in calls if call[0] == "train"}
+    assert set(trained) == {f"results/small/runs/few/{row}-{seed}" for row in ("default", "other") for seed in (0, 1)}
+    other = trained["results/small/runs/few/other-1"]
+    assert json.loads(other["--model"])["z_rank"] == 1
+    assert json.loads(other["--settings"])["seed"] == 1
+    grid.write_text(text % 3)
+    assert rerun.run(*command) == {"train": 2, "evaluate": 2, "ablation": 1}
+    grid.write_text("rows: {default: {label: x, model: {z_rnk: 1}}}\n")
+    assert "z_rnk" in rerun.snakemake("-n", *command).stdout

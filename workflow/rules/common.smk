@@ -2,16 +2,19 @@
 import functools
 import json
 import os
+import shutil
+import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import validate
 
 try:
-    from bindrae.config import resolve_config
-    from bindrae.data.index import batch_of
+    from bindrae.config import EXECUTION_KEYS, resolve_config
+    from bindrae.data.index import batch_of, files_changed
     from bindrae.data.layout import SIDES, DataLayout, RunLayout
     from bindrae.data.stages import VERSIONS
     from bindrae.data.storage import (
@@ -23,6 +26,7 @@ try:
         sidecar_path,
     )
     from bindrae.errors import BindraeError
+    from bindrae.evaluation.grid import configuration_of, read_grid
 except ImportError as error:
     raise WorkflowError(
         f"the package bindrae cannot be imported by {sys.executable}: {error}",
@@ -137,10 +141,12 @@ def run_benchmark_of(name: str) -> str:
     return str(RUN.root / "benchmarks" / f"{name}.tsv")
 
 
-def settings_of(section: str) -> str:
+def settings_of(
+    section: str, without: frozenset[str] = frozenset(), config=CONFIG
+) -> str:
     """One section of the configuration, every default spelled out: a job reruns only when its own section changes."""
-    section_settings = getattr(CONFIG, section).model_dump(
-        mode="json", exclude={"preset"}
+    section_settings = getattr(config, section).model_dump(
+        mode="json", exclude={"preset", *without}
     )
     return json.dumps(section_settings, sort_keys=True)
 
@@ -169,6 +175,25 @@ def minutes(amount: int):
     return lambda wildcards, attempt: first * attempt
 
 
+def on_gpus(count: int) -> dict:
+    """Resources of a job that needs so many GPUs of one node; none when it needs no GPU.
+
+    Partition and model belong to the site. They are read here and not in the profile, which cannot tell whether the
+    configuration sends a job to a GPU at all.
+    """
+    if count == 0:
+        return {}
+    site = {
+        "slurm_partition": os.environ.get("BINDRAE_SLURM_GPU_PARTITION", "").strip(),
+        "gpu_model": os.environ.get("BINDRAE_SLURM_GPU_MODEL", "").strip(),
+    }
+    return {
+        "gpu": count,
+        "nodes": 1,
+        **{name: value for name, value in site.items() if value},
+    }
+
+
 def dataset_files() -> list[str]:
     """What makes the index rerun: the sheet, or the folder, whose time changes when a complex comes or goes."""
     if CONFIG.index.layout == "demo":
@@ -182,6 +207,39 @@ def dataset_files() -> list[str]:
             "set `root:` in the config file to where the complexes are, or pass --config root=FOLDER",
         )
     return [str(ROOT)]
+
+
+def changed_since_index(most: int = 10_000) -> bool:
+    """Whether files inside the dataset's folders changed since the index, which the folder's time does not show.
+
+    To see it takes three calls to the file system a complex, so larger datasets are left to `snakemake -R index`, and
+    jobs on other nodes do not look. An index that is missing or was made with other settings runs anyway.
+    """
+    sidecar = sidecar_path(DATA.entries)
+    if not workflow.is_main_process or not DATA.batches.is_file():
+        return False
+    if not sidecar.is_file() or not ROOT or not ROOT.exists():
+        return False
+    made = read_json(sidecar)
+    asked = contract_of("index")
+    if made["counts"]["in"] > most or any(made[key] != asked[key] for key in asked):
+        return False
+    try:
+        batches = files_changed(DATA, ROOT, CONFIG.index)
+    except BindraeError:
+        return True  # the index says what is wrong
+    if batches:
+        logger.info(
+            f"Files of batch(es) {', '.join(map(str, batches))} changed; the index runs again."
+        )
+    return bool(batches)
+
+
+def dataset_of_index(wildcards) -> list[str]:
+    """Input of the index, which is made to run where its time alone would not."""
+    if changed_since_index():
+        workflow.dag.forcerules.add(workflow.get_rule("index"))
+    return dataset_files()
 
 
 def benchmark_files() -> list[str]:
@@ -269,3 +327,37 @@ def whole_stage(stage: str):
         return every_batch(sidecar_of(stage))
 
     return files
+
+
+def jobs_left_running() -> list[str]:
+    """Numbers of Slurm jobs that an earlier Snakemake, gone since, submitted from this folder."""
+    if shutil.which("squeue") is None:
+        return []
+    columns = ["--noheader", "--format=%i|%j|%Z", "--user", str(os.getuid())]
+    try:
+        listed = subprocess.run(
+            ["squeue", *columns], capture_output=True, text=True, timeout=60
+        )
+    except subprocess.TimeoutExpired:
+        return []
+    rows = [line.split("|", 2) for line in listed.stdout.splitlines()]
+    own = [
+        number
+        for number, name, folder in rows
+        if name.startswith("bindrae_") and Path(folder).resolve() == Path.cwd()
+    ]
+    return sorted(own, key=int)
+
+
+# Before the first job. Two jobs that write the same files at once would spoil each other's work.
+onstart:
+    left = jobs_left_running()
+    if left:
+        raise WorkflowError(
+            f"{len(left)} Slurm job(s) of an earlier run are still at work in this folder: {', '.join(left)}",
+            f"wait until they end (`squeue --jobs {','.join(left)}`), or stop them: `scancel {' '.join(left)}`. "
+            "Then give the same command again",
+        )
+    if "train" in workflow.dag_settings.forcerun or workflow.dag_settings.forceall:
+        # A forced training starts over; from its checkpoints it would go on instead.
+        shutil.rmtree(RUN.checkpoints, ignore_errors=True)

@@ -3,7 +3,7 @@
 
 checkpoint index:
     input:
-        dataset=dataset_files(),
+        dataset=dataset_of_index,
     output:
         entries=str(DATA.entries),
         sidecar=str(sidecar_path(DATA.entries)),
@@ -153,6 +153,9 @@ rule embed_batch:
         "../envs/bindrae.yaml"
     threads: threads_of(1 if CONFIG.embed.plm == "none" else 8)
     resources:
+        **on_gpus(
+            0 if CONFIG.embed.plm == "none" or CONFIG.training.device == "cpu" else 1
+        ),
         mem_mb=memory(2000 if CONFIG.embed.plm == "none" else 16000),
         runtime=minutes(30 if CONFIG.embed.plm == "none" else 720),
     params:

@@ -1,8 +1,18 @@
 # From shards to the best model and its evaluation on a held-out side.
 
 
+# One process a GPU; on CPUs they share the threads.
+PROCESSES = CONFIG.training.processes
+LAUNCH = (
+    f"torchrun --standalone --nproc-per-node {PROCESSES} -m -- bindrae"
+    if PROCESSES > 1
+    else "bindrae"
+)
+RESUMABLE = os.path.relpath(Path(workflow.basedir, "scripts", "resumable.sh"))
+
+
 # checkpoints/ is no output: Snakemake deletes outputs before a rerun, and a killed training resumes from there, unless
-# its settings or data changed since.
+# its settings or data changed since, or it is forced (-R train).
 rule train:
     input:
         batches=ancient(rules.index.output.batches),
@@ -19,19 +29,24 @@ rule train:
         "../envs/bindrae.yaml"
     threads: threads_of(8)
     resources:
+        **on_gpus(0 if CONFIG.training.device == "cpu" else PROCESSES),
         mem_mb=memory(16000),
         # Does not grow: most partitions stop at a day, and the next attempt goes on from the last checkpoint.
         runtime=60 if DEMO else 1440,
-        gpu=0 if CONFIG.training.device == "cpu" else 1,
     params:
         data=DATA.root,
         run=RUN.root,
         model=settings_of("model"),
-        settings=settings_of("training"),
+        settings=settings_of("training", without=EXECUTION_KEYS),
         version=VERSIONS["train"],
+        # How it is carried out changes no result. Snakemake reruns nothing for a parameter that depends on `resources`.
+        carried_out=lambda wildcards, resources: settings_of("training"),
+        launch=lambda wildcards, resources: LAUNCH,
+        resumable=RESUMABLE,
+    # exec: no shell is left between Snakemake and the script that a signal could end before the training has saved.
     shell:
-        "bindrae train --data {params.data} --run {params.run} --model {params.model:q}"
-        " --settings {params.settings:q} --threads {threads} --restart-if-changed 2>&1 | tee {log}"
+        "exec {params.resumable} {log} {params.launch} train --data {params.data} --run {params.run}"
+        " --model {params.model:q} --settings {params.carried_out:q} --threads {threads} --restart-if-changed"
 
 
 rule evaluate:

@@ -1,0 +1,107 @@
+# A grid of trainings on the same shards, each evaluated, and one table that compares them: `snakemake ablation`.
+
+
+GRID = Path(CONFIG.ablation)
+ABLATION = RUN.root.parent / GRID.stem
+
+
+def grid():
+    """The grid, read only when a rule of this file is asked for."""
+    try:
+        return read_grid(GRID)
+    except BindraeError as error:
+        raise WorkflowError(str(error))
+
+
+def grid_run(row: str, seed):
+    """Files of one training of the grid."""
+    return RunLayout(ABLATION / f"{row}-{seed}")
+
+
+GRID_RUN = grid_run("{row}", "{seed}")
+
+
+def grid_settings(
+    wildcards, section: str, without: frozenset[str] = frozenset()
+) -> str:
+    """One section of a training's configuration, as `settings_of` gives that of a plain run."""
+    try:
+        config = configuration_of(grid(), wildcards.row, int(wildcards.seed), CONFIG)
+    except BindraeError as error:
+        raise WorkflowError(str(error))
+    return settings_of(section, without, config)
+
+
+def grid_evaluations(wildcards) -> list[str]:
+    """What the table compares."""
+    wanted = grid()
+    runs = [grid_run(row, seed) for row in wanted.rows for seed in wanted.seeds]
+    return [str(file) for run in runs for file in (run.evaluation, run.residues)]
+
+
+use rule train as ablation_train with:
+    output:
+        model=str(GRID_RUN.model),
+        metrics=str(GRID_RUN.metrics),
+        training=str(GRID_RUN.training),
+    log:
+        str(GRID_RUN.root / "logs" / "train.log"),
+    benchmark:
+        str(GRID_RUN.root / "benchmarks" / "train.tsv")
+    wildcard_constraints:
+        row=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+        seed=r"\d+",
+    params:
+        data=DATA.root,
+        run=str(GRID_RUN.root),
+        model=lambda wildcards: grid_settings(wildcards, "model"),
+        settings=lambda wildcards: grid_settings(wildcards, "training", EXECUTION_KEYS),
+        version=VERSIONS["train"],
+        carried_out=lambda wildcards, resources: grid_settings(wildcards, "training"),
+        launch=lambda wildcards, resources: LAUNCH,
+        resumable=RESUMABLE,
+
+
+use rule evaluate as ablation_evaluate with:
+    input:
+        batches=ancient(rules.index.output.batches),
+        shards=all_shards(),
+        model=rules.ablation_train.output.model,
+    output:
+        evaluation=str(GRID_RUN.evaluation),
+        residues=str(GRID_RUN.residues),
+    log:
+        str(GRID_RUN.root / "logs" / "evaluate.log"),
+    benchmark:
+        str(GRID_RUN.root / "benchmarks" / "evaluate.tsv")
+    wildcard_constraints:
+        row=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+        seed=r"\d+",
+    params:
+        data=DATA.root,
+        run=str(GRID_RUN.root),
+        settings=lambda wildcards: grid_settings(wildcards, "evaluation"),
+        version=VERSIONS["evaluate"],
+
+
+rule ablation:
+    input:
+        runs=grid_evaluations,
+        grid=ancient(str(GRID)),
+    output:
+        table=str(ABLATION / "ablation.json"),
+        page=str(ABLATION / "ablation.html"),
+    log:
+        str(ABLATION / "logs" / "ablation.log"),
+    conda:
+        "../envs/bindrae.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(60),
+    params:
+        folder=str(ABLATION),
+        # Labels and the reference; what a row changes reruns its training by itself.
+        grid=lambda wildcards: grid().model_dump_json(),
+    shell:
+        "bindrae ablation --folder {params.folder} --grid {input.grid} 2>&1 | tee {log}"
