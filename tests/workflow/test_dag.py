@@ -193,10 +193,10 @@ def test_slurm_profile_takes_partitions_from_the_environment(clone: Clone) -> No
 
 
 def test_an_ablation_trains_each_row_with_each_seed_and_reruns_only_what_changed(rerun: Clone) -> None:
-    grid = rerun.folder / "config" / "few.yaml"
+    grid = rerun.folder / "few.yaml"
     text = "seeds: [0, 1]\nrows:\n  default: {label: default}\n  other: {label: other, model: {z_rank: %d}}\n"
     grid.write_text(text % 1)
-    command = ("ablation", "--config", "ablation=config/few.yaml")
+    command = ("ablation", "--config", "ablation=few.yaml")
     assert rerun.run(*command) == {"train": 4, "evaluate": 4, "ablation": 1}
     assert rerun.plan(*command) == {}
     calls = [json.loads(line) for line in rerun.calls.read_text().splitlines()][-9:]
