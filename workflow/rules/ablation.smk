@@ -53,7 +53,7 @@ use rule train as ablation_train with:
         seed=r"\d+",
     params:
         data=DATA.root,
-        run=str(GRID_RUN.root),
+        run=lambda wildcards: grid_run(wildcards.row, wildcards.seed).root,
         model=lambda wildcards: grid_settings(wildcards, "model"),
         settings=lambda wildcards: grid_settings(wildcards, "training", EXECUTION_KEYS),
         version=VERSIONS["train"],
@@ -79,7 +79,7 @@ use rule evaluate as ablation_evaluate with:
         seed=r"\d+",
     params:
         data=DATA.root,
-        run=str(GRID_RUN.root),
+        run=lambda wildcards: grid_run(wildcards.row, wildcards.seed).root,
         settings=lambda wildcards: grid_settings(wildcards, "evaluation"),
         version=VERSIONS["evaluate"],
 
@@ -100,7 +100,7 @@ rule ablation:
         mem_mb=memory(8000),
         runtime=minutes(60),
     params:
-        folder=str(ABLATION),
+        folder=ABLATION,
         # Labels and the reference; what a row changes reruns its training by itself.
         grid=lambda wildcards: grid().model_dump_json(),
     shell:
