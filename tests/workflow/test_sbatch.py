@@ -128,7 +128,7 @@ def test_several_gpus_are_asked_for_on_one_node_and_torchrun_starts_a_process_ea
     line = asked(site.submit("train", "-R", "train", "-p", *override, **SITE)["train"])
     assert {"--gpus=2", "--nodes=1", "--cpus-per-task=8"} <= set(line)
     assert not [argument for argument in line if argument.startswith("--ntasks")]
-    assert "torchrun --standalone --nproc-per-node 2 -m bindrae train --data" in site.told
+    assert "torchrun --standalone --nproc-per-node 2 -m -- bindrae train --data" in site.told
 
 
 def test_a_job_that_failed_asks_for_more_memory_and_time(site: Site) -> None:
