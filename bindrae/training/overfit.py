@@ -16,10 +16,11 @@ TARGET_PERCENT = 95.0
 
 
 def overfit_settings(epochs: int) -> TrainingSettings:
-    """A recipe without anything that keeps a network from learning by heart: no noise, decay or mean of weights."""
+    """A recipe without anything that keeps a network from learning by heart: no noise, no smoothing, no decay."""
     return TrainingSettings(
         max_epochs=epochs, patience=epochs, select_by="chi1_acc20", batch_size=1, max_residues=2000, lr=3e-3,
         weight_decay=0.0, warmup_steps=20, pocket_kappa=0.0, max_bfactor=None, noise_start_step=10**9, ema_decay=0.0,
+        chi_smoothing_deg=0.0,
     )  # fmt: skip
 
 
