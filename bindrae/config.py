@@ -286,6 +286,10 @@ class ModelSettings(Settings):
     ligand_warmup_steps: Annotated[int, Field(ge=0)] = Field(
         2000, description="Steps over which FiLM's lambda goes from 0 to 1."
     )
+    ligand_reach_angstrom: Positive | None = Field(
+        14.0,
+        description="Only residues with CA within this distance of a token are modulated (A); null takes all.",
+    )
     ligand_shared: bool = Field(False, description="One conditioner for all layers (baseline), or one each.")
     ligand_neighbours: Annotated[int, Field(ge=0)] = Field(
         12, description="Nearest tokens a residue reads in its own frame besides the cross-attention; 0 leaves it out."
@@ -363,6 +367,18 @@ class TrainingSettings(Settings):
     )
     noise_translation_angstrom: Annotated[float, Field(ge=0.0)] = Field(
         0.1, description="Translation noise, standard deviation a component (A)."
+    )
+    noise_wide_fraction: Fraction = Field(
+        0.0,
+        description="Share of the complexes whose noise is drawn anew between none and the two keys below, so that "
+        "poor backbones are known too.",
+    )
+    noise_wide_rotation_deg: Annotated[float, Field(ge=0.0)] = Field(10.0, description="Widest rotation noise.")
+    noise_wide_translation_angstrom: Annotated[float, Field(ge=0.0)] = Field(
+        0.5, description="Widest translation noise (A)."
+    )
+    recycle_start_step: Annotated[int, Field(ge=0)] = Field(
+        0, description="Steps trained without recycling; it costs a third of a step a pass."
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Autocast of the network; geometry and losses stay fp32."

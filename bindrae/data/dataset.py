@@ -147,10 +147,10 @@ def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> 
         Indices; every complex once.
     """
     window = batch_size * _WINDOW_BATCHES
-    return _bucketed(lengths, window, lambda count, longest: count <= batch_size, seed, epoch)
+    return _bucketed(lengths, window, lambda count, longest: count <= batch_size, seed, epoch, 1)
 
 
-def budget_batches(lengths: np.ndarray, max_tokens: int, seed: int, epoch: int) -> list[list[int]]:
+def budget_batches(lengths: np.ndarray, max_tokens: int, seed: int, epoch: int, together: int = 1) -> list[list[int]]:
     """Batches of one epoch by padded size: as many complexes of similar length as the budget holds.
 
     Memory and time of a step follow the padded size, so a batch holds many small complexes or a few large ones. Their
@@ -164,6 +164,9 @@ def budget_batches(lengths: np.ndarray, max_tokens: int, seed: int, epoch: int) 
         Largest ``complexes * residues of the longest``; a complex longer than this comes alone.
     seed, epoch : int
         The order depends on nothing else.
+    together : int
+        Batches that make one step: this many of about the same size stand side by side, so that processes which share
+        them out finish at the same time.
 
     Returns
     -------
@@ -172,11 +175,11 @@ def budget_batches(lengths: np.ndarray, max_tokens: int, seed: int, epoch: int) 
     """
     fitting = max_tokens / max(float(np.mean(lengths)), 1.0) if len(lengths) else 1.0
     window = _WINDOW_BATCHES * max(1, round(fitting))
-    return _bucketed(lengths, window, lambda count, longest: count * longest <= max_tokens, seed, epoch)
+    return _bucketed(lengths, window, lambda count, longest: count * longest <= max_tokens, seed, epoch, together)
 
 
 def _bucketed(
-    lengths: np.ndarray, window: int, fits: Callable[[int, int], bool], seed: int, epoch: int
+    lengths: np.ndarray, window: int, fits: Callable[[int, int], bool], seed: int, epoch: int, together: int
 ) -> list[list[int]]:
     """Cut a random order into windows, fill batches along the sorted lengths of each, and shuffle the batches."""
     rng = np.random.default_rng((seed, epoch))
@@ -192,7 +195,9 @@ def _bucketed(
                 batch = []
             batch.append(index)
         batches.append(batch)
-    return [batches[i] for i in rng.permutation(len(batches))]
+    whole = len(batches) // together
+    order = [i * together + k for i in rng.permutation(whole).tolist() for k in range(together)]
+    return [batches[i] for i in (*order, *range(whole * together, len(batches)))]
 
 
 class SeededCrop:

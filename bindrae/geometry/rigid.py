@@ -207,8 +207,8 @@ def clip_update(
 def add_rigid_noise(
     R: Tensor,
     t: Tensor,
-    rot_deg: float = 5.0,
-    trans_std: float = 0.5,
+    rot_deg: float | Tensor = 5.0,
+    trans_std: float | Tensor = 0.5,
     enable: bool = True,
     generator: torch.Generator | None = None,
 ) -> Frames:
@@ -218,10 +218,10 @@ def add_rigid_noise(
     ----------
     R, t : Tensor
         [..., 3, 3] and [..., 3] frames (A).
-    rot_deg : float
-        The angle is uniform in [0, this] (degrees).
-    trans_std : float
-        Standard deviation of each component of the shift (A).
+    rot_deg : float or Tensor
+        The angle is uniform in [0, this] (degrees); a tensor that broadcasts to [...].
+    trans_std : float or Tensor
+        Standard deviation of each component of the shift (A); a tensor that broadcasts to [..., 3].
     enable : bool
         False returns the frames as they are.
     generator : torch.Generator, optional
@@ -231,7 +231,7 @@ def add_rigid_noise(
         return R, t
     axis = torch.randn(t.shape, generator=generator, dtype=t.dtype).to(t.device)
     axis = axis / safe_norm(axis).unsqueeze(-1)
-    angle = torch.rand(t.shape[:-1], generator=generator, dtype=t.dtype).to(t.device) * math.radians(rot_deg)
+    angle = torch.rand(t.shape[:-1], generator=generator, dtype=t.dtype).to(t.device) * rot_deg * (math.pi / 180)
     shift = torch.randn(t.shape, generator=generator, dtype=t.dtype).to(t.device) * trans_std
     return R @ axis_angle_to_matrix(axis * angle.unsqueeze(-1)), t + shift
 

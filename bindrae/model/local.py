@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, silu
 
 from bindrae.model.features import Backbone
 from bindrae.model.neighbours import RadialBasis, gather_rows, nearest, pair_distances, pool
@@ -69,17 +70,23 @@ class ResidueEdges(nn.Module):
             [B, N, K], see `nearest`.
         """
         R, t = backbone.frames
-        index, weight = nearest(t, t, mask, self.k, exclude_self=True)
+        # By CB, not CA: the neighbours of a side chain are those it points at.
+        cb = backbone.points[:, :, -1]
+        index, weight = nearest(cb, cb, mask, self.k, exclude_self=True)
         with torch.autocast(t.device.type, enabled=False):
             other_R, other_t = gather_rows(R, index), gather_rows(t, index)
             local = (R.transpose(-1, -2).unsqueeze(2) @ (other_t - t.unsqueeze(2)).unsqueeze(-1)).squeeze(-1)
             turn = R.transpose(-1, -2).unsqueeze(2) @ other_R
             distance = pair_distances(backbone.points.unsqueeze(2), gather_rows(backbone.points, index))
-            features = torch.cat([self.rbf(distance).flatten(-2), local * _NM, turn.flatten(-2)], dim=-1)
+            radial = self.rbf(distance).flatten(-2)
+            relative = torch.cat([local * _NM, turn.flatten(-2)], dim=-1)
         step = (gather_rows(residue_index, index) - residue_index.unsqueeze(-1)).clamp(-_MAX_OFFSET, _MAX_OFFSET)
         same = gather_rows(chain_index, index) == chain_index.unsqueeze(-1)
         offset = torch.where(same, step + _MAX_OFFSET, _CHAIN_OFFSET)
-        return self.norm(self.project(features) + self.offset(offset)), index, weight
+        # One linear layer in two parts: joining its long input first would copy it.
+        of_radial, of_relative = self.project.weight.split([radial.shape[-1], relative.shape[-1]], dim=1)
+        edge = linear(radial, of_radial) + linear(relative, of_relative, self.project.bias) + self.offset(offset)
+        return self.norm(edge), index, weight
 
 
 class TokenEdges(nn.Module):
@@ -162,5 +169,5 @@ class Messages(nn.Module):
         if self.sender is not None:
             assert index is not None
             message = message + gather_rows(self.sender(normed), index)
-        message = torch.nn.functional.gelu(self.hidden(torch.nn.functional.gelu(message)))
+        message = silu(self.hidden(silu(message)))
         return s + self.dropout(self.out(pool(message, weight)))

@@ -87,12 +87,15 @@ def gather_rows(x: Tensor, index: Tensor) -> Tensor:
     Tensor
         [B, Q, K, ...].
     """
-    batch = torch.arange(x.shape[0], device=x.device).view(-1, 1, 1)
-    return x[batch, index]
+    # One row index for the whole batch: the gradient of `index_select` is several times as fast as that of indexing.
+    start = torch.arange(0, x.shape[0] * x.shape[1], x.shape[1], device=x.device).view(-1, 1, 1)
+    return x.flatten(0, 1).index_select(0, (index + start).flatten()).unflatten(0, index.shape)
 
 
 class RadialBasis(nn.Module):
-    """Gaussians at even distances, as wide as their spacing.
+    """Bumps at even distances, as wide as their spacing: ``(1 - x^2 / 4)^4``, which is ``exp(-x^2)`` made to end at 2.
+
+    There are some 10,000 of these a residue; an exponential for each would take a tenth of a training step.
 
     Parameters
     ----------
@@ -111,7 +114,11 @@ class RadialBasis(nn.Module):
 
     def forward(self, distance: Tensor) -> Tensor:
         """[...] distances (A) to [..., count]."""
-        return torch.exp(-(((distance.unsqueeze(-1) - self.centres) / self.width) ** 2))
+        half = 0.5 / self.width
+        x = (distance * half).unsqueeze(-1) - self.centres * half
+        if x.requires_grad:
+            return (1 - x * x).clamp_min(0.0).square().square()
+        return x.square_().neg_().add_(1.0).clamp_(min=0.0).square_().square_()
 
 
 def pair_distances(a: Tensor, b: Tensor) -> Tensor:

@@ -40,6 +40,15 @@ class Tokens(NamedTuple):
     mask: Tensor  # [B, M] bool
 
 
+class Embedded(NamedTuple):
+    """What the layers of one pass are given."""
+
+    s: Tensor  # [B, N, c_s]
+    z: tuple[Tensor, Tensor]  # edge factors, [B, N, rank, c_z] each
+    residue_edges: Edges | None
+    token_edges: Edges | None
+
+
 @dataclass
 class Stage1Output:
     """Prediction for a batch, in the coordinates of its input."""
@@ -104,7 +113,12 @@ class Stage1(nn.Module):
         n_conditioners = 0 if not settings.ligand_film else 1 if settings.ligand_shared else settings.depth + 1
         self.conditioners = nn.ModuleList(
             create_ligand_conditioner(
-                c_s, settings.d_lig, settings.ligand_heads, settings.ligand_warmup_steps, N_TOKEN_FEATURES
+                c_s,
+                settings.d_lig,
+                settings.ligand_heads,
+                settings.ligand_warmup_steps,
+                N_TOKEN_FEATURES,
+                settings.ligand_reach_angstrom,
             )
             for _ in range(n_conditioners)
         )
@@ -113,7 +127,7 @@ class Stage1(nn.Module):
         # Steps trained so far: lambda of the conditioners must be at prediction what it was in training.
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, batch: IPABatch, teacher_forcing: bool = False) -> Stage1Output:
+    def forward(self, batch: IPABatch, teacher_forcing: bool = False, recycles: int | None = None) -> Stage1Output:
         """Predict a batch.
 
         Parameters
@@ -122,6 +136,8 @@ class Stage1(nn.Module):
             Only the input fields are read, and with `teacher_forcing` the true torsions.
         teacher_forcing : bool
             Condition each chi on the true ones before it; for training.
+        recycles : int, optional
+            Passes before the last, instead of ``settings.recycles``; training draws their number.
 
         Raises
         ------
@@ -133,16 +149,16 @@ class Stage1(nn.Module):
         tokens = Tokens(points, features, self._tokens_read(batch))
         with torch.autocast(N.device.type, enabled=False):
             backbone = backbone_features(N, CA, C, batch.linked, batch.aatype)
-        passes = self.settings.recycles
-        if self.training and passes:
-            # Every depth of recycling must have been seen in training, also none.
-            passes = int(torch.randint(passes + 1, ()))
-        rebuilt = None
-        for _ in range(passes):
+        first = seen = self._embed(batch, backbone, tokens)
+        for _ in range(self.settings.recycles if recycles is None else recycles):
             with torch.no_grad():
-                rebuilt = self._rebuilt(self._pass(batch, backbone, tokens, rebuilt, None), backbone, batch.aatype)
+                out = self._pass(batch, backbone, tokens, seen, None)
+                rebuilt = summarise_sidechains(
+                    out.atom14, out.frames, backbone.frames, out.torsions.circle, batch.aatype
+                )
+            seen = self._recycled(first, rebuilt, backbone, tokens)
         true_chi = angles_to_circle(batch.torsion_angles[..., CHI1:]) if teacher_forcing else None
-        out = self._pass(batch, backbone, tokens, rebuilt, true_chi)
+        out = self._pass(batch, backbone, tokens, seen, true_chi)
         R, t = out.frames
         return Stage1Output(
             out.torsions,
@@ -159,14 +175,11 @@ class Stage1(nn.Module):
             return batch.lig_mask & (batch.lig_types[..., TYPE_NAMES.index("probe")] == 0)
         return batch.lig_mask
 
-    def _rebuilt(self, out: Stage1Output, backbone: Backbone, aatype: Tensor) -> Rebuilt:
-        return summarise_sidechains(out.atom14, out.frames, backbone.frames, out.torsions.circle, aatype)
-
     def _pass(
-        self, batch: IPABatch, backbone: Backbone, tokens: Tokens, rebuilt: Rebuilt | None, true_chi: Tensor | None
+        self, batch: IPABatch, backbone: Backbone, tokens: Tokens, seen: Embedded, true_chi: Tensor | None
     ) -> Stage1Output:
         """One pass through the network, in centred coordinates."""
-        s, z, residue_edges, token_edges = self._embed(batch, backbone, tokens, rebuilt)
+        s, z, residue_edges, token_edges = seen
         frames = backbone.frames
         step = int(self.step)
 
@@ -187,9 +200,8 @@ class Stage1(nn.Module):
             atoms, mask = torsions_to_atoms(frames, torsions.circle, batch.aatype)
         return Stage1Output(torsions, frames, atoms, mask)
 
-    def _embed(
-        self, batch: IPABatch, backbone: Backbone, tokens: Tokens, rebuilt: Rebuilt | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor], Edges | None, Edges | None]:
+    def _embed(self, batch: IPABatch, backbone: Backbone, tokens: Tokens) -> Embedded:
+        """What does not change from pass to pass."""
         known = torch.cat([backbone.torsions.flatten(-2), backbone.defined.to(backbone.torsions.dtype)], dim=-1)
         s = self.residue_type(batch.aatype) + self.backbone_torsions(known)
         if self.adapter is not None:
@@ -206,15 +218,19 @@ class Stage1(nn.Module):
             residue_edges = self.residue_edges(backbone, batch.residue_index, batch.chain_index, batch.node_mask)
         if self.token_edges is not None and tokens.points.shape[1]:
             token_edges = self.token_edges(backbone, *tokens)
-        if self.recycler is not None and rebuilt is not None:
-            s = s + self.recycler.residues(rebuilt)
-            if residue_edges is not None:
-                edge, index, weight = residue_edges
-                residue_edges = (edge + self.recycler.residue_edges(rebuilt, backbone, index), index, weight)
-            if token_edges is not None:
-                edge, index, weight = token_edges
-                token_edges = (edge + self.recycler.token_edges(rebuilt, tokens.points, index), index, weight)
-        return s, (z_f1, z_f2), residue_edges, token_edges
+        return Embedded(s, (z_f1, z_f2), residue_edges, token_edges)
+
+    def _recycled(self, seen: Embedded, rebuilt: Rebuilt, backbone: Backbone, tokens: Tokens) -> Embedded:
+        """What a pass is given, with the side chains of the pass before."""
+        assert self.recycler is not None
+        residue_edges, token_edges = seen.residue_edges, seen.token_edges
+        if residue_edges is not None:
+            edge, index, weight = residue_edges
+            residue_edges = (edge + self.recycler.residue_edges(rebuilt, backbone, index), index, weight)
+        if token_edges is not None:
+            edge, index, weight = token_edges
+            token_edges = (edge + self.recycler.token_edges(rebuilt, tokens.points, index), index, weight)
+        return Embedded(seen.s + self.recycler.residues(rebuilt), seen.z, residue_edges, token_edges)
 
 
 def count_parameters(model: nn.Module) -> int:

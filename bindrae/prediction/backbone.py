@@ -15,8 +15,9 @@ from bindrae.structure.checks import overlapping
 from bindrae.structure.context import copies_of_ligand, gather_context
 from bindrae.structure.grouping import choose_altlocs, group_residues
 from bindrae.structure.names import residue_type
+from bindrae.structure.protein import make_table
 from bindrae.structure.slots import fill_slots
-from bindrae.structure.table import ResidueTable, name_segments, peptide_bonds
+from bindrae.structure.table import ResidueTable, peptide_bonds
 
 _MIN_SINE = 1e-2  # N, CA and C closer to a line than this give no frame
 OTHER_MOLECULES = ("part of the ligand", "a molecule of its own")
@@ -88,24 +89,7 @@ def backbone_table(
     for i in first[reason != ""].tolist():
         name = place(bytes(bare.chain[i]), int(bare.number[i]), bytes(bare.insertion[i]))
         outside.append((name, str(reason[residue[i]])))
-    at = first[rows]
-    linked = peptide_bonds(slots.xyz[rows], bare.chain[at], settings.max_peptide_bond_angstrom)
-    chain = [text(c) for c in bare.chain[at].tolist()]
-    insertion = [text(i).strip() for i in bare.insertion[at].tolist()]
-    chain, chain_index, _ = name_segments(chain, bare.number[at], insertion, linked)
-    linked[:-1] &= chain_index[1:] == chain_index[:-1]
-    table = ResidueTable(
-        chain=chain,
-        number=bare.number[at],
-        insertion=insertion,
-        name=[text(n) for n in bare.residue_name[at].tolist()],
-        aatype=slots.kind[rows].astype(np.int8),
-        chain_index=chain_index,
-        linked=linked,
-        xyz=slots.xyz[rows],
-        mask=slots.mask[rows],
-        bfactor=slots.bfactor[rows],
-    )
+    table = make_table(bare, slots, first, rows, settings)
     ca = np.flatnonzero(bare.name == b"CA")
     of_residue = dict(zip(residue[ca].tolist(), bare.altloc[ca].tolist(), strict=True))
     return table, [of_residue[row] for row in rows.tolist()], outside

@@ -74,7 +74,7 @@ def build_residue_table(
 
     slots = fill_slots(atoms, residue, first, settings)
     rows = _choose_rows(atoms, slots, first, is_copy, settings, where)
-    table = _make_table(atoms, slots, first, rows, settings)
+    table = make_table(atoms, slots, first, rows, settings)
     _note_types(table, slots, rows, settings, notes)
 
     table = _keep_near_chains(table, ligand_xyz, settings, where, notes)
@@ -158,9 +158,23 @@ def _choose_rows(
     return rows
 
 
-def _make_table(
+def make_table(
     atoms: Atoms, slots: Slots, first: np.ndarray, rows: np.ndarray, settings: CleanSettings
 ) -> ResidueTable:
+    """The table of some residues, with peptide bonds and segments of chains found.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Grouped by residue; what is renamed is added to its notes.
+    slots : Slots
+        Of all residues.
+    first : numpy.ndarray
+        [R] first atom of each residue.
+    rows : numpy.ndarray
+        [N] residues that make the table.
+    settings : CleanSettings
+    """
     at = first[rows]
     linked = peptide_bonds(slots.xyz[rows], atoms.chain[at], settings.max_peptide_bond_angstrom)
     chain = [text(c) for c in atoms.chain[at].tolist()]

@@ -46,7 +46,7 @@ def plan_epoch(lengths: np.ndarray, settings: TrainingSettings, epoch: int) -> l
     if settings.max_batch_residues is None:
         batches = epoch_order(lengths, settings.batch_size, settings.seed, epoch)
     else:
-        batches = budget_batches(lengths, settings.max_batch_residues, settings.seed, epoch)
+        batches = budget_batches(lengths, settings.max_batch_residues, settings.seed, epoch, settings.accumulate)
     return [batches[i : i + settings.accumulate] for i in range(0, len(batches), settings.accumulate)]
 
 
@@ -92,7 +92,19 @@ def run_training(
     SystemExit
         With `REQUEUE_EXIT_CODE` after SIGTERM or SIGUSR1, the checkpoint written.
     """
-    start, interrupt = time.monotonic(), Interrupt()
+    interrupt = Interrupt()
+    try:
+        _train(layout, run, model_settings, settings, threads, fresh, restart_if_changed, choose, interrupt)
+    finally:
+        interrupt.restore()
+
+
+def _train(
+    layout: DataLayout, run: RunLayout, model_settings: ModelSettings, settings: TrainingSettings,
+    threads: int, fresh: bool, restart_if_changed: bool,
+    choose: Callable[[ShardDataset], ShardDataset] | None, interrupt: Interrupt,
+) -> None:  # fmt: skip
+    start = time.monotonic()
     world = join_world(settings.device, settings.accumulate)
     torch.set_num_threads(max(1, threads // world.size))
     training = ShardDataset(layout, "train")
@@ -214,7 +226,6 @@ def run_training(
         if record is not None:
             record.publish(run.metrics)
     finally:
-        interrupt.restore()
         if record is not None:
             record.close()
         world.close()

@@ -29,9 +29,23 @@ def seed_of(*numbers: int) -> int:
 def with_noise(batch: IPABatch, settings: TrainingSettings, generator: torch.Generator) -> IPABatch:
     """The batch with every residue's backbone moved a little, before any feature is computed from it."""
     frames = build_frames_from_3_points(batch.N, batch.Ca, batch.C)
-    noisy = add_rigid_noise(*frames, settings.noise_rotation_deg, settings.noise_translation_angstrom, True, generator)
+    # Most complexes are moved as little as crystals err; some by any amount up to what poor models err.
+    wide = torch.rand(len(batch.pdb_ids), 1, generator=generator) < settings.noise_wide_fraction
+    share = torch.rand(len(batch.pdb_ids), 1, generator=generator)
+    rotation = torch.where(wide, share * settings.noise_wide_rotation_deg, settings.noise_rotation_deg)
+    translation = torch.where(
+        wide, share * settings.noise_wide_translation_angstrom, settings.noise_translation_angstrom
+    )
+    noisy = add_rigid_noise(*frames, rotation, translation.unsqueeze(-1), True, generator)
     N, CA, C = rebuild_backbone(frames, noisy, batch.N, batch.Ca, batch.C)
     return replace(batch, N=N, Ca=CA, C=C)
+
+
+def draw_recycles(model: Stage1, settings: TrainingSettings) -> int:
+    """Recycles of one batch: every number up to the model's must have been seen in training, also none."""
+    if int(model.step) < settings.recycle_start_step:
+        return 0
+    return int(torch.randint(model.settings.recycles + 1, ()))
 
 
 def backward(
@@ -65,7 +79,7 @@ def backward(
     with torch.autocast(
         world.device.type, dtype=AUTOCAST.get(settings.precision), enabled=settings.precision in AUTOCAST
     ):
-        output = model(batch, teacher_forcing=True)
+        output = model(batch, teacher_forcing=True, recycles=draw_recycles(model, settings))
     losses = stage1_loss(output, batch, settings, int(model.step))
     values = {name: value.item() for name, value in losses.items()}
     if not np.isfinite(list(values.values())).all():

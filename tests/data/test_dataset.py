@@ -201,3 +201,17 @@ def test_shards_with_embeddings_of_two_models_are_refused(demo_layout: DataLayou
     torch.save({**tensors, "plm": torch.zeros(len(tensors["plm"]), 320)}, second)
     with pytest.raises(BindraeError, match=r"different width: 0 in .*train-0000.pt, 320 in .*train-0001.pt"):
         ShardDataset(layout, "train")
+
+
+@pytest.mark.parametrize("together", [2, 3])
+def test_batches_of_one_step_are_of_about_the_same_size(together: int) -> None:
+    lengths = np.random.default_rng(0).integers(50, 700, 500)
+    batches = budget_batches(lengths, 700, 1, 2, together)
+    assert sorted(i for batch in batches for i in batch) == list(range(500))
+    sizes = np.array([len(batch) * max(lengths[batch]) for batch in batches])
+    steps = sizes[: len(sizes) // together * together].reshape(-1, together)
+    alone = np.array([len(batch) * max(lengths[batch]) for batch in budget_batches(lengths, 700, 1, 2)])
+    shuffled = alone[: len(steps) * together].reshape(-1, together)
+    # Processes that share a step wait for the largest of its batches.
+    assert steps.max(1).sum() < 0.97 * shuffled.max(1).sum()
+    assert np.ptp(steps, axis=1).mean() < 0.85 * np.ptp(shuffled, axis=1).mean()

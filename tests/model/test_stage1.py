@@ -167,7 +167,7 @@ def test_covalent_pairs_can_be_marked_by_a_hook_on_the_edges() -> None:
     def bonded(module: object, given: object, edges: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         edge, index, weight = edges
         own = torch.arange(30).view(1, -1, 1)
-        pair = ((own == 3) & (index == index[0, 3, 5])) | ((own == index[0, 3, 5]) & (index == 3))
+        pair = ((own == 3) & (index == index[0, 3, 1])) | ((own == index[0, 3, 1]) & (index == 3))
         return edge + pair.unsqueeze(-1) * mark, index, weight
 
     assert model.residue_edges is not None

@@ -133,8 +133,10 @@ def test_changed_settings_are_refused_by_name_unless_told_to_start_over(
 ) -> None:
     stopped_run(demo_layout, tmp_path, monkeypatch)
     changed = TRAINING.model_copy(update={"lr": 5e-4, "max_epochs": 1})
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(BindraeError, match=r"training.lr: 0.0001 -> 0.0005; training.max_epochs: 4 -> 1"):
         train(demo_layout, tmp_path, changed)
+    assert signal.getsignal(signal.SIGTERM) is before  # a refused run leaves no handler behind
     run = train(demo_layout, tmp_path, changed, restart_if_changed=True)
     assert [line["epoch"] for line in epochs(run)] == [1]
 

@@ -1,0 +1,71 @@
+"""What a training step draws at random: noise of two kinds, and the number of recycles."""
+
+from __future__ import annotations
+
+import torch
+
+from bindrae.config import ModelSettings, TrainingSettings
+from bindrae.geometry.rigid import build_frames_from_3_points
+from bindrae.model.stage1 import Stage1
+from bindrae.training.step import draw_recycles, with_noise
+from tests.batches import random_batch
+
+TINY = {"c_s": 16, "c_z": 8, "c_hidden": 8, "heads": 2, "depth": 1, "local_hidden": 16, "d_lig": 16, "ligand_heads": 2}
+
+
+def shifts(fraction: float) -> torch.Tensor:
+    """[B] root mean square shift of CA in each of 40 complexes (A)."""
+    batch = random_batch(*[30] * 40)
+    settings = TrainingSettings(
+        noise_translation_angstrom=0.05, noise_rotation_deg=2.0, noise_wide_fraction=fraction,
+        noise_wide_translation_angstrom=0.5,
+    )  # fmt: skip
+    noisy = with_noise(batch, settings, torch.Generator().manual_seed(3))
+    return (noisy.Ca - batch.Ca).square().sum(-1).mean(-1).div(3).sqrt()
+
+
+def test_noise_has_the_set_width_in_every_complex() -> None:
+    narrow = shifts(0.0)
+    assert (narrow > 0.035).all()
+    assert (narrow < 0.07).all()
+
+
+def test_some_complexes_get_any_amount_of_noise_up_to_the_widest() -> None:
+    some, all_ = shifts(0.4), shifts(1.0)
+    narrow = (some > 0.035) & (some < 0.07)
+    assert 0.4 < narrow.float().mean() < 0.85  # 0.6, and what of the others happens to be as small
+    assert 0.4 < all_.max() < 0.65
+    assert all_.min() < 0.1
+    assert 0.2 < all_.mean() < 0.3
+
+
+def test_noise_moves_each_residue_as_a_whole() -> None:
+    batch = random_batch(30)
+    noisy = with_noise(batch, TrainingSettings(noise_wide_fraction=1.0), torch.Generator().manual_seed(0))
+    for a, b in ((batch.N, batch.Ca), (batch.Ca, batch.C), (batch.N, batch.C)):
+        name = {id(batch.N): "N", id(batch.Ca): "Ca", id(batch.C): "C"}
+        moved = (getattr(noisy, name[id(a)]) - getattr(noisy, name[id(b)])).norm(dim=-1)
+        torch.testing.assert_close(moved, (a - b).norm(dim=-1), atol=1e-4, rtol=1e-4)
+    R, _ = build_frames_from_3_points(noisy.N, noisy.Ca, noisy.C)
+    assert torch.isfinite(R).all()
+
+
+def test_recycles_begin_at_their_step_and_take_every_number() -> None:
+    model = Stage1(ModelSettings(**TINY, recycles=2))
+    settings = TrainingSettings(recycle_start_step=10)
+    torch.manual_seed(0)
+    assert {draw_recycles(model, settings) for _ in range(50)} == {0}
+    model.step += 10
+    assert {draw_recycles(model, settings) for _ in range(50)} == {0, 1, 2}
+
+
+def test_the_number_of_recycles_can_be_asked_for() -> None:
+    torch.manual_seed(0)
+    model = Stage1(ModelSettings(**TINY, recycles=2)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    batch = random_batch(20)
+    with torch.no_grad():
+        circles = [model(batch, recycles=n).torsions.raw for n in (0, 1, 2)]
+        assert torch.equal(model(batch).torsions.raw, circles[2])
+    assert not torch.equal(circles[0], circles[1])
