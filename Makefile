@@ -12,7 +12,7 @@ EXTRAS_lint := demo,test,dev
 # An independent implementation of rigid motions for the tests, without the heavy packages it asks for.
 ORACLES_test := openfold3==0.5.0
 
-.PHONY: demo test test-slow test-slurm lint gpu-check clean
+.PHONY: demo test test-slow test-slurm lint gpu-check bench-peers clean
 
 # The commands of .venv come first for the jobs too, whatever else is on the PATH.
 demo: .venv/.installed-demo
@@ -39,6 +39,10 @@ lint: .venv/.installed-lint
 # For whoever has a GPU: prints a table to paste.
 gpu-check: .venv/.installed-demo
 	$(BIN)/python -m bindrae.model.gpu_check
+
+# Our model and the packers of others on the same files: make bench-peers ARGS="/where/CASF-2016 --model model.safetensors"
+bench-peers: .venv/.installed-demo
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bindrae.benchmark.peers $(ARGS)
 
 # Installs only when the stamp is older than what it depends on. An editable install follows the sources by itself.
 .venv/.installed-%: pyproject.toml constraints.txt | $(BIN)/python

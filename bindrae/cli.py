@@ -352,6 +352,18 @@ def predict(
         str, typer.Option("--backbone", help="input: N, CA, C, O stay as they are; predicted: as the model moves them.")
     ] = "input",
     summary: Annotated[Path | None, typer.Option("--json", help="Write a summary with every residue.")] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=0, help="Of the index of a dataset, only the complexes of this batch.")
+    ] = None,
+    max_failed: Annotated[
+        float,
+        typer.Option(
+            "--max-failed-fraction",
+            min=0.0,
+            max=1.0,
+            help="Of many complexes, the share that may fail without an error.",
+        ),
+    ] = 0.0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch on the CPU.")] = 1,
 ) -> None:
     """Build the side chains of a protein around a bound ligand."""
@@ -372,7 +384,10 @@ def predict(
         fix=tuple(parse_places(fix)) if fix is not None else (),
         only_pocket=only_pocket,
     )
-    if run_prediction(protein, ligand, output, model=model, options=options, summary=summary, threads=threads):
+    failed = run_prediction(
+        protein, ligand, output, model=model, options=options, summary=summary, threads=threads, batch=batch
+    )
+    if failed > max_failed:
         raise typer.Exit(1)
 
 

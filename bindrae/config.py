@@ -427,6 +427,21 @@ class EvaluationSettings(Settings):
     seed: int = Field(0, description="Seed of the bootstrap.")
 
 
+class PredictionSettings(Settings):
+    """The prediction of all complexes of the dataset as structure files."""
+
+    weights: Literal["none", "shipped", "run"] = Field(
+        "none",
+        description="Weights that predict every complex of the dataset into runs/<run>/predicted/: those of the "
+        "package, or those of this run; none predicts nothing.",
+    )
+    samples: Count = Field(1, description="Sets of side chains a complex, written as models; the first is the best.")
+    refine: bool = Field(True, description="Choose side chains together and remove clashes.")
+    backbone: Literal["input", "predicted"] = Field(
+        "input", description="input: N, CA, C, O stay as they are; predicted: as the model moves them."
+    )
+
+
 class Config(Settings):
     """A whole run: one dataset, one model, one training."""
 
@@ -450,6 +465,7 @@ class Config(Settings):
     model: ModelSettings = Field(default_factory=ModelSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    prediction: PredictionSettings = Field(default_factory=PredictionSettings)
     ablation: str = Field(
         "config/grids/ablation.yaml",
         description="Grid of trainings for `snakemake ablation`; results go under runs/<name of the file>/.",

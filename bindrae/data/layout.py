@@ -65,6 +65,10 @@ class DataLayout:
         return [int(number) for number in read_json(self.batches)]
 
 
+SHIPPED = Path(__file__).parents[1] / "weights" / "stage1.safetensors"
+"""The trained weights inside the package; see the model card beside them."""
+
+
 @dataclass(frozen=True)
 class RunLayout:
     """Files of one training run, under ``results/<dataset>/runs/<run>``."""
@@ -105,3 +109,7 @@ class RunLayout:
     def report(self) -> Path:
         """The self-contained report."""
         return self.root / "report.html"
+
+    def predicted(self, batch: int) -> Path:
+        """Folder with the predicted structures of a batch and their ``summary.json``."""
+        return self.root / "predicted" / f"{batch:04d}"

@@ -36,9 +36,10 @@ VERSIONS: dict[str, int] = {
     "split": 2,
     "shards": 3,
     "quality": 2,
-    "train": 3,
-    "evaluate": 3,
-    "report": 2,
+    "train": 4,
+    "evaluate": 4,
+    "predict": 1,
+    "report": 3,
 }
 """Version of each stage's code, passed to Snakemake as a parameter."""
 

@@ -18,8 +18,8 @@ from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import sha256_file, write_json, write_table
 from bindrae.errors import BindraeError
 from bindrae.evaluation.aggregate import bootstrap_weights, values_by
-from bindrae.evaluation.bands import band_figures
-from bindrae.evaluation.compare import Tables, compare
+from bindrae.evaluation.analysis import analyse
+from bindrae.evaluation.compare import Tables
 from bindrae.evaluation.predictors import (
     Atoms,
     Predictor,
@@ -33,14 +33,8 @@ from bindrae.evaluation.residue_names import residue_names
 from bindrae.evaluation.rotamers import RotamerTable, count_rotamers
 from bindrae.evaluation.scoring import COMPLEX_RATIOS, POCKET_RATIOS, RESIDUE_RATIOS, figures, score_complex
 from bindrae.model.stage1 import load_model
+from bindrae.prediction.confidence import read_calibrations
 from bindrae.progress import track
-
-__all__ = [
-    "Atoms", "Predictor", "crystal_predictor", "model_predictor", "rebuilt_predictor", "rotamer_predictor",
-    "run_evaluation", "score_dataset",
-]  # fmt: skip
-
-_BY_TYPE = ("chi1_acc20", "chi1_acc40", "all_chi_acc20", "sidechain_rmsd")
 
 
 def score_dataset(
@@ -62,7 +56,8 @@ def score_dataset(
     Returns
     -------
     residues, summaries : pandas.DataFrame
-        Columns ``id`` and ``cluster`` and those of `score_complex`; summaries also ``failed``, the message or "".
+        Columns ``id`` and ``cluster`` and those of `score_complex`; residues also ``confidence``, NaN where the
+        predictor tells none; summaries also ``failed``, the message or "".
 
     Raises
     ------
@@ -71,9 +66,11 @@ def score_dataset(
     """
     tables, summaries = [], []
     for identifier, sample in track((dataset[i] for i in range(len(dataset))), len(dataset), label):
-        failed = ""
+        failed, confidence = "", None
         try:
-            pred, pred_mask = _checked(predict(identifier, sample), identifier)
+            predicted = predict(identifier, sample)
+            pred, pred_mask = _checked(predicted[0], predicted[1], identifier)
+            confidence = predicted[2] if len(predicted) == 3 else None
         except (BindraeError, RuntimeError, MemoryError) as error:
             if not record_failures:
                 raise
@@ -82,7 +79,7 @@ def score_dataset(
         truth = {name: value.numpy() for name, value in sample.items()}
         residues, summary = score_complex(truth, pred, pred_mask, atom_radii(sample["ligand_element"]).numpy())
         names = {"id": identifier, "cluster": str(dataset.facts[identifier]["cluster"])}
-        tables.append(residues.assign(**names))
+        tables.append(residues.assign(**names, confidence=np.nan if confidence is None else confidence))
         summaries.append(names | summary | {"failed": failed})
     if all(summary["failed"] for summary in summaries):
         raise BindraeError(
@@ -109,28 +106,20 @@ def joined(tables: list[pd.DataFrame], summaries: list[dict[str, Any]]) -> Table
     return residues, complexes
 
 
-def _checked(atoms: Atoms, identifier: str) -> Atoms:
-    pred, pred_mask = atoms
+def _checked(pred: np.ndarray, pred_mask: np.ndarray, identifier: str) -> Atoms:
     broken = np.count_nonzero(~np.isfinite(pred[pred_mask]).all(axis=-1))
     if broken:
         raise BindraeError(
             f"the prediction of {identifier} holds {broken} atoms whose coordinates are not finite",
             "the weights or the input are broken; look at the complex with `bindrae quality`, or train again",
         )
-    return atoms
+    return pred, pred_mask
 
 
 def failures(complexes: pd.DataFrame) -> list[dict[str, str]]:
     """``id`` and ``message`` of each failed prediction among the complexes of `score_dataset`."""
     rows = complexes[complexes["failed"] != ""]
     return [{"id": i, "message": m} for i, m in zip(rows["id"], rows["failed"], strict=True)]
-
-
-def _by_type(residues: pd.DataFrame) -> dict[str, Any]:
-    kept = [ratio for ratio in RESIDUE_RATIOS if ratio.name in _BY_TYPE]
-    rows = residues[residues["chi1_n"] > 0]
-    count = rows["type"].value_counts()
-    return {name: {"n": int(count[name]), **values} for name, values in values_by(rows, "type", kept).items()}
 
 
 def by_complex(residues: pd.DataFrame, complexes: pd.DataFrame) -> list[dict[str, Any]]:
@@ -170,7 +159,7 @@ def _training_rotamers(layout: DataLayout) -> RotamerTable:
 
 
 def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSettings, threads: int = 1) -> None:
-    """Score the run's model and write ``evaluation.json`` and ``residues.parquet``.
+    """Score the run's model, look into its errors, and write ``evaluation.json`` and ``residues.parquet``.
 
     Raises
     ------
@@ -183,8 +172,13 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
     model = load_model(run.model, device)
     scored = layout if settings.data is None else DataLayout(Path(settings.data))
     dataset = ShardDataset(scored, settings.side)
+    calibrations = read_calibrations(run.model)
     if settings.refine:
-        predictors = {"model": refined_predictor(load_model(run.model)), "unrefined": model_predictor(model, device)}
+        on_cpu = model if device.type == "cpu" else load_model(run.model)
+        predictors = {
+            "model": refined_predictor(on_cpu, calibrations.refined),
+            "unrefined": model_predictor(model, device),
+        }
     else:
         predictors = {"model": model_predictor(model, device)}
     predictors |= {
@@ -201,6 +195,7 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
     weights = bootstrap_weights(n_clusters, settings.bootstrap, settings.seed)
     failed = failures(complexes)
     rows = {name: figures(*pair, weights) for name, pair in tables.items()}
+    labelled = _labelled(scored, dataset, residues)
     result: dict[str, Any] = {
         "stage": "evaluate",
         "version": VERSIONS["evaluate"],
@@ -214,12 +209,10 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
         "attention": model.settings.attention,
         "model_sha256": sha256_file(run.model),
         "rows": rows,
-        "comparison": {"model_minus_no_learning": compare(tables["model"], tables["no_learning"], weights)},
-        "bands": band_figures({name: tables[name][0] for name in ("model", "no_learning")}, weights),
-        "by_type": _by_type(residues),
+        **analyse(tables, labelled, weights, calibrations.fitted),
         "by_complex": by_complex(residues, complexes),
     }
-    write_table(_residue_table(scored, dataset, residues), run.residues)
+    write_table(pa.Table.from_pandas(labelled, preserve_index=False), run.residues)
     result["seconds"] = round(time.monotonic() - start, 3)
     write_json(result, run.evaluation)
     overall, pocket = (rows["model"][part]["chi1_acc20"]["value"] for part in ("overall", "pocket"))
@@ -227,14 +220,14 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
     print(f"evaluate: {what}: chi1 within 20 degrees {_percent(overall)}, pocket {_percent(pocket)}")
 
 
-def _residue_table(layout: DataLayout, dataset: ShardDataset, residues: pd.DataFrame) -> pa.Table:
+def _labelled(layout: DataLayout, dataset: ShardDataset, residues: pd.DataFrame) -> pd.DataFrame:
     """The residues with their labels in front, where the tables of `clean` are there to tell them."""
     names = residue_names(layout, dataset)
     plain = residues.astype({"cluster": str, "type": str})
-    if names is not None:
-        labels = names.drop(columns=["id", "row"])
-        plain = pd.concat([plain[["id", "cluster"]], labels, plain.drop(columns=["id", "cluster"])], axis=1)
-    return pa.Table.from_pandas(plain, preserve_index=False)
+    if names is None:
+        return plain
+    labels = names.drop(columns=["id", "row"])
+    return pd.concat([plain[["id", "cluster"]], labels, plain.drop(columns=["id", "cluster"])], axis=1)
 
 
 def _percent(value: float | None) -> str:

@@ -12,13 +12,17 @@ from bindrae.data.dataset import Sample, collate_ipa_batch
 from bindrae.evaluation.rotamers import RotamerTable
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import build_frames_from_3_points
+from bindrae.model.heads import MultimodalHead
 from bindrae.model.stage1 import Stage1
+from bindrae.prediction.confidence import IDENTITY, Calibration
 from bindrae.prediction.refine import Scene, refine_chis
 from bindrae.prediction.rotamers import propose_rotamers, run_model
 
 Atoms = tuple[np.ndarray, np.ndarray]
 """[N, 14, 3] atoms (A) and [N, 14] which of them are there."""
-Predictor = Callable[[str, Sample], Atoms]
+SureAtoms = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""The same, and [N] the confidence in chi1: probability that it is within 20 degrees; NaN for types without one."""
+Predictor = Callable[[str, Sample], Atoms | SureAtoms]
 """Takes the id and the sample of a whole complex."""
 
 
@@ -33,24 +37,23 @@ def model_predictor(model: Stage1, device: torch.device) -> Predictor:
     return predict
 
 
-def refined_predictor(model: Stage1) -> Predictor:
-    """What `bindrae predict` gives by default: the backbone of the input, side chains refined together (on the CPU)."""
+def refined_predictor(model: Stage1, calibration: Calibration = IDENTITY) -> Predictor:
+    """What `bindrae predict` gives by default: the backbone of the input, side chains refined together (on the CPU).
 
-    def predict(identifier: str, sample: Sample) -> Atoms:
+    With a head that predicts distributions, the confidence of each chi1 through `calibration` comes with the atoms.
+    """
+
+    def predict(identifier: str, sample: Sample) -> Atoms | SureAtoms:
         batch = collate_ipa_batch([(identifier, sample)])
         output, inputs = run_model(model, batch)
-        backbone = sample["atom14"][:, : aa.SLOT_CB]
-        scene = Scene(
-            frames=build_frames_from_3_points(*backbone[:, :3].unbind(1)),
-            aatype=batch.aatype[0],
-            linked=batch.linked[0],
-            ligand_xyz=batch.ligand_xyz[0],
-            ligand_radius=batch.ligand_radius[0],
-            backbone=backbone,
-        )
-        refined = refine_chis(scene, output.torsions.circle[0], propose_rotamers(output, inputs, scene.movable))
+        circle = output.torsions.circle[0]
+        scene = Scene.of_sample(sample, batch, circle)
+        refined = refine_chis(scene, circle, propose_rotamers(output, inputs, scene.movable))
         mask = refined.mask.numpy() & (sample["atom14_mask"].numpy() | (np.arange(aa.N_SLOTS) >= aa.SLOT_CB))
-        return refined.xyz.numpy(), mask
+        if not isinstance(model.head, MultimodalHead):  # a single answer, no distribution: nothing tells how sure it is
+            return refined.xyz.numpy(), mask
+        confidence = calibration(refined.chi1_probability.double().numpy())
+        return refined.xyz.numpy(), mask, np.where(aa.CHI_MASK[batch.aatype[0].numpy(), 0], confidence, np.nan)
 
     return predict
 

@@ -27,7 +27,9 @@ EVALUATION_KEYS = (
     "rows",
     "comparison",
     "bands",
-    "by_type",
+    "errors",
+    "reliability",
+    "refinement",
     "by_complex",
 )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from bindrae.chem import residues as aa
 from bindrae.evaluation.aggregate import Figures, Ratio, summarise
@@ -63,7 +64,7 @@ def score_complex(
     -------
     residues : pandas.DataFrame
         A row for each residue: ``row`` in the residue table, ``type``, the pocket's ``contact``, true ``bfactor``
-        (A^2) and ``neighbours``, the errors, and the sums that ``RESIDUE_RATIOS`` name.
+        (A^2), ``neighbours`` and ``ligand_distance`` (A), the errors, and the sums that ``RESIDUE_RATIOS`` name.
     summary : dict
         Sums for ``COMPLEX_RATIOS`` and ``POCKET_RATIOS``.
     """
@@ -83,6 +84,7 @@ def score_complex(
         "contact": sample["contact"],
         "bfactor": _mean_of(sample["bfactor"].astype(np.float64), true_mask),
         "neighbours": count_neighbours(true),
+        "ligand_distance": _nearest(true, true_mask, sample["ligand_xyz"]),
     }
     for k in range(4):
         name = f"chi{k + 1}"
@@ -120,6 +122,15 @@ def _mean_of(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Mean of each row [N] over the masked entries; NaN without any."""
     count = mask.sum(1)
     return np.asarray(np.where(mask, values, 0.0).sum(1) / np.where(count > 0, count, np.nan))
+
+
+def _nearest(xyz: np.ndarray, mask: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Distance [N] (A) of each residue's nearest atom to the nearest of the points; NaN without atoms or points."""
+    found = np.full(mask.shape, np.inf)
+    if len(points):
+        found[mask] = cKDTree(points).query(xyz[mask])[0]
+    nearest = found.min(1)
+    return np.where(np.isfinite(nearest), nearest, np.nan)
 
 
 def figures(residues: pd.DataFrame, summaries: pd.DataFrame, weights: np.ndarray | None) -> dict[str, Figures]:

@@ -13,7 +13,7 @@ from bindrae.chem.topology import CLASH_TOLERANCE
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import Frames
 from bindrae.prediction import overlap as ov
-from bindrae.prediction.search import Obstacles
+from bindrae.prediction.obstacles import Obstacles
 
 _LOOK_AHEAD = 1.0  # pairs that may come to touch during the steps (A)
 _STEPS, _RATE, _DECAY = 30, math.radians(1.5), (0.8, 0.9)
@@ -27,7 +27,8 @@ def polish(
     """Turn chis a little where atoms overlap.
 
     The energy is the squared overlap times `weight` plus, for each chi, half the square of its turn in units of the
-    mode's own width: the model's distribution, taken as normal near its mode. Prolines stay: their ring would open.
+    mode's own width: the model's distribution, taken as normal near its mode. A bond that the input states costs what
+    it is too long or too short in the same way. Prolines stay: their ring would open.
 
     Parameters
     ----------
@@ -59,8 +60,6 @@ def polish(
     rows = torch.as_tensor(np.flatnonzero(touching & may_turn.numpy()))
     if not len(rows):
         return circle, xyz
-    place = torch.full((len(aatype),), -1)
-    place[rows] = torch.arange(len(rows))
     start = torch.atan2(*circle[rows, 3:].unbind(-1))
     turn = torch.zeros_like(start).requires_grad_()
     local_frames = frames[0][rows], frames[1][rows]
@@ -72,7 +71,7 @@ def polish(
         atoms = torch.cat([fixed[rows, : aa.SLOT_CB + 1], built[:, aa.SLOT_CB + 1 :]], dim=1)
         return turned, fixed.index_copy(0, rows, atoms)
 
-    (ri, si, rj, sj, reach, bridge), (rl, sl, al, ligand_reach) = protein, ligand
+    (ri, si, rj, sj, reach, bridge), (rl, sl, al, ligand_reach, bond) = protein, ligand
     ligand_xyz = torch.as_tensor(obstacles.organic().xyz, dtype=xyz.dtype)
     # Adam (Kingma and Ba, 2015) by hand: torch.optim takes a second to import.
     mean, square = torch.zeros_like(start), torch.zeros_like(start)
@@ -84,7 +83,8 @@ def polish(
             energy = weight * (miss**2).sum() + 0.5 * ((turn / spread[rows]) ** 2).sum()
             if len(al):
                 d = torch.sqrt(((atoms[rl, sl] - ligand_xyz[al]) ** 2).sum(-1) + 1e-6)
-                energy = energy + weight * (torch.relu(ligand_reach - d) ** 2).sum()
+                miss = torch.where(bond, d - ligand_reach, torch.relu(ligand_reach - d))
+                energy = energy + weight * (miss**2).sum()
             (slope,) = torch.autograd.grad(energy, turn)
         mean = _DECAY[0] * mean + (1 - _DECAY[0]) * slope
         square = _DECAY[1] * square + (1 - _DECAY[1]) * slope**2
@@ -101,7 +101,7 @@ def polish(
 def _pairs(
     xyz: np.ndarray, mask: np.ndarray, kind: np.ndarray, linked: np.ndarray, movable: np.ndarray, obstacles: Obstacles
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], np.ndarray]:
-    """Pairs of a residue that may turn with protein and with ligand, and which residues overlap now."""
+    """Pairs of a residue that may turn with protein and with obstacles, and which residues overlap or bind now."""
     row, slot = np.nonzero(mask)
     turns = movable[row] & (slot > aa.SLOT_CB)
     own = np.flatnonzero(turns)
@@ -123,9 +123,26 @@ def _pairs(
     organic = obstacles.organic()
     li, lj, ld = ov.close_pairs(at[own], organic.xyz.astype(np.float64), ov.LIGAND_REACH + _LOOK_AHEAD)
     li = own[li]
+    apart = organic.may_clash(row[li], slot[li], lj, kind)
+    li, lj, ld = li[apart], lj[apart], ld[apart]
     touching[row[li[ov.overlap(ld, radius[li], organic.radius[lj]) > 0]]] = True
     reach = radius[i] + radius[j] - CLASH_TOLERANCE + ov.MARGIN
     ligand_reach = radius[li] + organic.radius[lj] - CLASH_TOLERANCE + ov.MARGIN
+    lengths = [float(np.linalg.norm(xyz[b.row, b.slot] - organic.xyz[b.atom])) for b in organic.bonds]
+    bonds = [
+        bond
+        for bond, length in zip(organic.bonds, lengths, strict=True)
+        if movable[bond.row] and bond.slot > aa.SLOT_CB and abs(length - bond.length) < _LOOK_AHEAD
+    ]
+    bond_row, bond_slot, bond_atom = (
+        np.array([getattr(b, name) for b in bonds], np.int64) for name in ("row", "slot", "atom")
+    )
+    touching[bond_row] = True
     protein = tuple(torch.as_tensor(x) for x in (row[i], slot[i], row[j], slot[j], reach.astype(np.float32), bridge))
-    ligand = tuple(torch.as_tensor(x) for x in (row[li], slot[li], lj, ligand_reach.astype(np.float32)))
+    ends = (
+        np.append(row[li], bond_row), np.append(slot[li], bond_slot), np.append(lj, bond_atom),
+        np.append(ligand_reach, [b.length for b in bonds]).astype(np.float32),
+        np.arange(len(li) + len(bonds)) >= len(li),
+    )  # fmt: skip
+    ligand = tuple(torch.as_tensor(x) for x in ends)
     return protein, ligand, touching

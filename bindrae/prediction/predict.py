@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -12,19 +11,19 @@ import numpy as np
 import torch
 
 from bindrae.chem import residues as aa
-from bindrae.data.batch import atom_radii
+from bindrae.data.layout import SHIPPED
 from bindrae.data.storage import sha256_file
 from bindrae.errors import BindraeError
 from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.stage1 import Stage1, Stage1Output, load_model
+from bindrae.prediction.beside import OtherMolecules, other_molecules
 from bindrae.prediction.confidence import Calibrations, read_calibrations
 from bindrae.prediction.inputs import Complex, read_complex
 from bindrae.prediction.keep import keep_far, keep_named, keep_unbuildable
+from bindrae.prediction.links import note_unmade, stated_bonds
+from bindrae.prediction.obstacles import Bond
 from bindrae.prediction.refine import Arrangements, Scene, build_unrefined, draw_unrefined
 from bindrae.prediction.rotamers import HeadInputs, mass_around, propose_rotamers, run_model
-
-SHIPPED = Path(str(resources.files("bindrae"))) / "weights" / "stage1.safetensors"
-"""The trained weights inside the package, where it ships some."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +101,7 @@ class Prediction:
 
     complex: Complex
     samples: list[Sidechains]
+    others: OtherMolecules  # what else the side chains keep clear of
 
 
 def predict_complex(
@@ -143,9 +143,13 @@ def predict_complex(
         keep_far(complex_, options.only_pocket)
     batch = complex_.batch()
     output, inputs = run_model(predictor.model, batch)
-    scene = make_scene(complex_, output, options.backbone)
+    others = other_molecules(complex_)
+    bonds = stated_bonds(complex_, others)
+    scene = make_scene(complex_, output, options.backbone, others, [stated.bond for stated in bonds])
     samples = _samples(scene, output, inputs, options, predictor.calibrations)
-    return Prediction(complex_, samples)
+    if options.refine:
+        note_unmade(complex_, bonds, others, samples[0].xyz)
+    return Prediction(complex_, samples, others)
 
 
 def _samples(
@@ -189,24 +193,29 @@ def _samples(
     return samples
 
 
-def make_scene(complex_: Complex, output: Stage1Output, backbone: Literal["input", "predicted"]) -> Scene:
+def make_scene(
+    complex_: Complex,
+    output: Stage1Output,
+    backbone: Literal["input", "predicted"],
+    others: OtherMolecules,
+    bonds: Sequence[Bond] = (),
+) -> Scene:
     """What the side chains are built on: the input's own backbone, or the one that the model moved."""
     batch = complex_.batch()
     kept = torch.zeros(len(complex_.table), dtype=torch.bool)
     kept[list(complex_.kept)] = True
-    kept_xyz, kept_mask = torch.as_tensor(complex_.kept_xyz), torch.as_tensor(complex_.kept_mask)
-    # A phosphate of TPO is in the way as much as a ligand is.
-    beyond = torch.tensor(np.array([xyz for _, xyz in complex_.kept_beyond]).reshape(-1, 3), dtype=torch.float32)
-    beyond_radius = atom_radii(torch.tensor([element for element, _ in complex_.kept_beyond], dtype=torch.int64))
     scene = Scene(
         frames=(output.frames[0][0], output.frames[1][0]),
         aatype=batch.aatype[0],
         linked=batch.linked[0],
-        ligand_xyz=torch.cat([batch.ligand_xyz[0], beyond]),
-        ligand_radius=torch.cat([batch.ligand_radius[0], beyond_radius]),
+        ligand_xyz=batch.ligand_xyz[0],
+        ligand_radius=batch.ligand_radius[0],
         kept=kept,
-        kept_xyz=kept_xyz,
-        kept_mask=kept_mask,
+        kept_xyz=torch.as_tensor(complex_.kept_xyz),
+        kept_mask=torch.as_tensor(complex_.kept_mask),
+        others_xyz=torch.as_tensor(others.xyz),
+        others_radius=torch.as_tensor(others.radius),
+        bonds=tuple(bonds),
     )
     if backbone == "input":
         scene.frames = build_frames_from_3_points(batch.N[0], batch.Ca[0], batch.C[0])

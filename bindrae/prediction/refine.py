@@ -8,67 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bindrae.chem import residues as aa
-from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
-from bindrae.geometry.rigid import Frames
+from bindrae.geometry.kinematics import angles_to_circle
 from bindrae.prediction.polish import polish
+from bindrae.prediction.reach import reach_partners
 from bindrae.prediction.rotamers import Rotamers, same_chi1
-from bindrae.prediction.search import Energies, Obstacles, best_combination, candidate_energies, sample_arrangements
+from bindrae.prediction.scene import Scene, build_unrefined
+from bindrae.prediction.search import Energies, best_combination, candidate_energies, sample_arrangements
+
+__all__ = [
+    "POLISH_WEIGHT", "WEIGHT", "Arrangements", "Refined", "Scene", "build_unrefined", "draw_unrefined", "refine_chis",
+]  # fmt: skip
 
 WEIGHT = 20.0
 """Cost of an overlap of 1 A (nats) in the search; chosen with `bindrae.prediction.tune`, see docs/prediction.md."""
 POLISH_WEIGHT = 200.0
 """The same in the gradient steps, where a turn of one standard deviation costs half a nat."""
-
-
-@dataclass
-class Scene:
-    """What the side chains of N residues are built on and must keep clear of."""
-
-    frames: Frames  # R [N, 3, 3], t [N, 3] angstrom
-    aatype: Tensor  # [N] int64
-    linked: Tensor  # [N] bool, peptide bond to the next row
-    ligand_xyz: Tensor  # [L, 3] angstrom
-    ligand_radius: Tensor  # [L] angstrom, 0 for metals, which take no part
-    backbone: Tensor | None = None  # [N, 4, 3] N, CA, C, O as they are to stay; None: as forward kinematics has them
-    kept: Tensor | None = None  # [N] bool, residues whose side chain is given
-    kept_xyz: Tensor | None = None  # [N, 14, 3] angstrom, read where `kept`
-    kept_mask: Tensor | None = None  # [N, 14] bool
-
-    def build(self, circle: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Atoms of V candidates.
-
-        Parameters
-        ----------
-        circle : Tensor
-            [V, 7, 2] torsions.
-        rows : Tensor
-            [V] residue of each.
-
-        Returns
-        -------
-        xyz, mask : Tensor
-            [V, 14, 3] (A) and [V, 14] bool.
-        """
-        xyz, mask = torsions_to_atoms((self.frames[0][rows], self.frames[1][rows]), circle, self.aatype[rows])
-        if self.backbone is not None:
-            xyz = torch.cat([self.backbone[rows], xyz[:, aa.SLOT_CB :]], dim=1)
-        if self.kept is not None and self.kept_xyz is not None and self.kept_mask is not None:
-            given = self.kept[rows]
-            xyz = torch.where(given[:, None, None], self.kept_xyz[rows], xyz)
-            mask = torch.where(given[:, None], self.kept_mask[rows], mask)
-        return xyz, mask
-
-    @property
-    def movable(self) -> Tensor:
-        """[N] bool, residues with a chi that is not given."""
-        has_chi = torch.as_tensor(aa.CHI_MASK)[self.aatype].any(-1)
-        return has_chi if self.kept is None else has_chi & ~self.kept
-
-    @property
-    def obstacles(self) -> Obstacles:
-        """The ligand."""
-        return Obstacles(self.ligand_xyz.double().numpy(), self.ligand_radius.double().numpy())
 
 
 @dataclass
@@ -93,7 +47,7 @@ class Arrangements:
     circle : Tensor
         [N, 7, 2] (sin, cos) of the model's torsions; psi carries O.
     rotamers : Rotamers
-        Candidates, from `propose_rotamers`.
+        Candidates, from `propose_rotamers`; those of residues with a stated bond are added to.
     weight : float
         Cost of an overlap of 1 A (nats).
     polish_weight : float
@@ -113,6 +67,7 @@ class Arrangements:
         seed: int = 0,
     ) -> None:
         self.scene, self.polish_weight, self.seed = scene, polish_weight, seed
+        rotamers = reach_partners(scene, circle, rotamers)
         first_alone = torch.arange(rotamers.chi.shape[1]) == 0
         there = torch.isfinite(rotamers.log_p) & (scene.movable.unsqueeze(-1) | first_alone)
         row, place = torch.nonzero(there, as_tuple=True)
@@ -171,16 +126,11 @@ def refine_chis(
     polish_weight: float = POLISH_WEIGHT,
     seed: int = 0,
 ) -> Refined:
-    """Side chains that the model finds likely and whose atoms overlap little, with each other and with the ligand.
+    """Side chains that the model finds likely and whose atoms overlap little, also with ligand and other molecules.
 
     See `Arrangements` for the arguments.
     """
     return Arrangements(scene, circle, rotamers, weight, polish_weight, seed).best()
-
-
-def build_unrefined(scene: Scene, circle: Tensor) -> tuple[Tensor, Tensor]:
-    """Atoms of given torsions, [N, 14, 3] (A) and [N, 14] bool."""
-    return scene.build(circle, torch.arange(len(circle)))
 
 
 def draw_unrefined(circle: Tensor, rotamers: Rotamers, rng: np.random.Generator, temperature: float) -> Tensor:

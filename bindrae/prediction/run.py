@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -40,12 +41,13 @@ def is_collection(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() in _SHEETS
 
 
-def find_jobs(root: Path, output: Path) -> list[Job]:
+def find_jobs(root: Path, output: Path, batch: int | None = None) -> list[Job]:
     """The complexes of a folder or a sheet, and where each result goes.
 
     A folder is either flat (``<id>_protein.pdb`` with ``<id>_ligand.sdf`` or ``.mol2``) or has one folder a complex
     with files of these names. A sheet has the columns ``id``, ``protein`` and, optionally, ``ligand``, which may be
-    empty. Where a folder has no ligand file for a complex, the protein is predicted alone.
+    empty; the index of a dataset is one, and of it `batch` takes the complexes of one batch alone. Where a folder has
+    no ligand file for a complex, the protein is predicted alone.
 
     Raises
     ------
@@ -53,6 +55,8 @@ def find_jobs(root: Path, output: Path) -> list[Job]:
         When there is none, or a sheet lacks a column.
     """
     if root.is_dir():
+        if batch is not None:
+            raise BindraeError(f"{root} is a folder, which has no batches", "name the index of a dataset")
         flat = any(path.name.endswith(PROTEIN_SUFFIXES) for path in root.iterdir())
         entries = find_pairs(root) if flat else find_folders(root)
         # Folders of other things beside the complexes have no protein file.
@@ -64,9 +68,9 @@ def find_jobs(root: Path, output: Path) -> list[Job]:
                 "flat folder, or give a sheet with the columns id, protein, ligand",
             )
     else:
-        found = list(_sheet_rows(root))
+        found = list(_sheet_rows(root, batch))
     ids = [identifier for identifier, _, _ in found]
-    if not ids:
+    if not ids and batch is None:
         raise BindraeError(f"{root} holds no complexes", "the sheet has no rows")
     repeated = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
     unsafe = [i for i in ids if not i or "/" in i or i.startswith(".")]
@@ -78,23 +82,29 @@ def find_jobs(root: Path, output: Path) -> list[Job]:
     return [Job(i, protein, ligand, output / f"{i}{_ending(protein)}") for i, protein, ligand in found]
 
 
-def _sheet_rows(path: Path) -> Iterator[Found]:
+def _sheet_rows(path: Path, batch: int | None) -> Iterator[Found]:
     if not path.is_file():
         raise BindraeError(f"{path} does not exist", "check the path")
     sheet = read_sheet(path)
-    missing = {"id", "protein"} - set(sheet.columns)
+    missing = {"id", "protein", *(["batch"] if batch is not None else [])} - set(sheet.columns)
     if missing:
         raise BindraeError(
             f"{path} lacks the column(s) {', '.join(sorted(missing))}", "name the columns id, protein and ligand"
         )
+    if batch is not None:
+        sheet = sheet[sheet["batch"].astype(int) == batch]
+    # A user's sheet names files from where it lies, an index from the working folder.
+    base = path.parent if batch is None else Path()
     ligands = sheet["ligand"].tolist() if "ligand" in sheet.columns else [None] * len(sheet)
     for identifier, protein, ligand in zip(sheet["id"].tolist(), sheet["protein"].tolist(), ligands, strict=True):
-        name = "" if pd.isna(ligand) else str(ligand).strip()
-        yield (
-            str(identifier),
-            path.parent / str(protein),
-            None if not name else name if name.startswith(PREFIX) else str(path.parent / name),
-        )
+        names = list(ligand) if isinstance(ligand, np.ndarray | list) else [] if pd.isna(ligand) else [ligand]
+        yield str(identifier), base / str(protein), _ligand_of([str(name).strip() for name in names], base)
+
+
+def _ligand_of(names: list[str], base: Path) -> str | list[str] | None:
+    """The files of one ligand, or its place in the protein file; None where a sheet names nothing."""
+    given = [name if name.startswith(PREFIX) else str(base / name) for name in names if name]
+    return given if len(given) > 1 else given[0] if given else None
 
 
 def _existing(paths: list[str]) -> list[str] | None:
@@ -114,7 +124,8 @@ def run_prediction(
     options: PredictionOptions | None = None,
     summary: Path | None = None,
     threads: int = 1,
-) -> int:
+    batch: int | None = None,
+) -> float:
     """Predict one complex or many, and write the structures and a summary.
 
     Parameters
@@ -132,11 +143,13 @@ def run_prediction(
         JSON file to write; for many complexes ``<output>/summary.json`` by default.
     threads : int
         Threads of torch.
+    batch : int, optional
+        Of a dataset's index, only this batch.
 
     Returns
     -------
-    int
-        Number of complexes that failed. Those are in the summary with code and message.
+    float
+        Share of the complexes that failed. Those are in the summary with code and message.
 
     Raises
     ------
@@ -152,7 +165,7 @@ def run_prediction(
             )
         if output.suffix.lower() in (".pdb", ".cif", ".mmcif", ".ent") or output.is_file():
             raise BindraeError(f"-o {output} is a file", f"{protein} holds many complexes: name a folder")
-        jobs = find_jobs(protein, output)
+        jobs = find_jobs(protein, output, batch)
         summary = summary or output / "summary.json"
     else:
         check_output(output)
@@ -192,7 +205,7 @@ def run_prediction(
     if many:
         done = len(jobs) - failed
         print(f"predict: {done} of {len(jobs)} complexes written to {output}, {failed} failed; see {summary}")
-    return failed
+    return failed / max(len(jobs), 1)
 
 
 def _one(job: Job, predictor: Predictor, options: PredictionOptions) -> dict[str, Any]:

@@ -12,25 +12,13 @@ from scipy.spatial import cKDTree
 
 from bindrae.chem import residues as aa
 from bindrae.prediction import overlap as ov
+from bindrae.prediction.obstacles import Obstacles
 
 _TEMPERATURES = np.geomspace(3.0, 0.1, 12)  # of the annealing sweeps (nats)
 _BURN_IN, _SWEEPS = 4, 12  # of the sampling of marginals
 _MOST_OVERLAP = 1.2  # a deeper overlap costs no more (A): one hopeless contact must not decide alone
 _DISULFIDE_GAIN, _DISULFIDE_WIDTH = 4.0, 0.4  # nats, A
 _FIRST_MOVING = aa.SLOT_CB + 1
-
-
-@dataclass
-class Obstacles:
-    """Atoms that do not move: a ligand's (radius 0 for metals, which nothing clashes with)."""
-
-    xyz: np.ndarray  # [L, 3] angstrom
-    radius: np.ndarray  # [L] angstrom
-
-    def organic(self) -> Obstacles:
-        """Without the metals."""
-        there = self.radius > 0
-        return Obstacles(self.xyz[there], self.radius[there])
 
 
 @dataclass
@@ -68,6 +56,7 @@ def candidate_energies(
     aatype, linked : numpy.ndarray
         [N].
     obstacles : Obstacles
+        A stated bond costs as much when it is 1 A too long or too short as an overlap of 1 A.
     weight : float
         Cost of an overlap of 1 A (nats); grows with its square.
     """
@@ -88,7 +77,12 @@ def candidate_energies(
     organic = obstacles.organic()
     i, j, d = ov.close_pairs(a, organic.xyz, ov.LIGAND_REACH)
     near = ov.overlap(d, aa.ATOM14_RADIUS[aatype[row[mv[i]]], ms[i]], organic.radius[j])
+    near *= organic.may_clash(row[mv[i]], ms[i], j, aatype)
     alone += np.bincount(mv[i], weight * np.minimum(near, _MOST_OVERLAP) ** 2, len(row))
+    for bond in organic.bonds:
+        own = slice(first[bond.row], first[bond.row + 1])
+        length = np.linalg.norm(xyz[own, bond.slot] - organic.xyz[bond.atom], axis=1)
+        alone[own] += weight * bond.miss(length) ** 2
 
     if not len(a):
         return Energies(first, alone, {})

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from bindrae.chem import residues as aa
 from bindrae.data.batch import atom_radii
 from bindrae.evaluation.metrics import find_clashes
+from bindrae.prediction.beside import REACH_ANGSTROM
 from bindrae.prediction.keep import left_as_they_are
 from bindrae.prediction.predict import Prediction, Sidechains
 
@@ -57,18 +59,36 @@ def _sample_summary(prediction: Prediction, sidechains: Sidechains) -> dict[str,
         "mean_confidence": round(float(np.mean(judged)), 1) if judged else None,
         "clashing_atoms_pct": round(100.0 * float(clashes["protein"].sum()) / float(sidechains.mask.sum()), 3),
         "ligand_clashing_atoms": int(clashes["ligand"].sum()),
+        "other_molecules_clashing_atoms": _clashes_with_others(prediction, sidechains),
         "residues": residues,
     }
+
+
+def _clashes_with_others(prediction: Prediction, sidechains: Sidechains) -> int:
+    """Atoms of built residues that clash with cofactors and other molecules."""
+    others, table = prediction.others, prediction.complex.table
+    if not len(others.xyz):
+        return 0
+    ca = cKDTree(sidechains.xyz[:, aa.SLOT_CA]).query_ball_point(others.xyz, REACH_ANGSTROM)
+    near = {row for rows in ca for row in rows}
+    rows = np.array(sorted(near - set(prediction.complex.kept)), dtype=np.int64)
+    found = find_clashes(
+        sidechains.xyz[rows], sidechains.mask[rows], table.aatype[rows].astype(np.int64), table.linked[rows],
+        others.xyz, others.radius,
+    )  # fmt: skip
+    return int(found["ligand"].sum())
 
 
 def summary_line(result: dict[str, Any], counter: str) -> str:
     """What the command prints of a complex that `summarise` describes."""
     first = result["samples"][0]
     sure = "" if first["mean_confidence"] is None else f", mean confidence {first['mean_confidence']:.0f}"
+    others = first["other_molecules_clashing_atoms"]
     lines = [
         f"{counter}{result['id']}: {result['built']} of {result['residues_total']} side chains built"
         f"{sure}, {first['clashing_atoms_pct']:.2f} % of atoms clash, "
-        f"{first['ligand_clashing_atoms']} with the ligand; {result['output']}"
+        f"{first['ligand_clashing_atoms']} with the ligand{f', {others} with other molecules' if others else ''}; "
+        f"{result['output']}"
     ]
     lines += [f"  note: {note}" for note in result["notes"]]
     if result["left_as_they_are"]:

@@ -16,12 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bindrae.chem import residues as aa
 from bindrae.data.batch import Sample, collate_ipa_batch
 from bindrae.data.dataset import ShardDataset
 from bindrae.data.layout import DataLayout
 from bindrae.evaluation.metrics import chi_errors, find_clashes
-from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.stage1 import Stage1, load_model
 from bindrae.prediction.refine import POLISH_WEIGHT, WEIGHT, Refined, Scene, build_unrefined, refine_chis
 from bindrae.prediction.rotamers import HeadInputs, Rotamers, mass_around, propose_rotamers, run_model
@@ -56,19 +54,9 @@ def try_sample(model: Stage1, identifier: str, sample: Sample) -> Trial:
     """Run the model on a complex of a shard."""
     batch = collate_ipa_batch([(identifier, sample)])
     output, inputs = run_model(model, batch)
-    backbone = sample["atom14"][:, : aa.SLOT_CB]
-    scene = Scene(
-        frames=build_frames_from_3_points(*backbone[:, :3].unbind(1)),
-        aatype=batch.aatype[0],
-        linked=batch.linked[0],
-        ligand_xyz=batch.ligand_xyz[0],
-        ligand_radius=batch.ligand_radius[0],
-    )
-    # A crystal may lack a carbonyl oxygen; forward kinematics places it.
-    built, _ = build_unrefined(scene, output.torsions.circle[0])
-    there = sample["atom14_mask"][:, : aa.SLOT_CB].unsqueeze(-1)
-    scene.backbone = torch.where(there, backbone, built[:, : aa.SLOT_CB])
-    return Trial(sample, scene, output.torsions.circle[0], propose_rotamers(output, inputs, scene.movable), inputs)
+    circle = output.torsions.circle[0]
+    scene = Scene.of_sample(sample, batch, circle)
+    return Trial(sample, scene, circle, propose_rotamers(output, inputs, scene.movable), inputs)
 
 
 def even_choice(dataset: ShardDataset, most: int) -> list[int]:

@@ -35,6 +35,7 @@ def histogram(
     *,
     open_end: bool = True,
     trim: bool = True,
+    log: bool = False,
 ) -> Markup:
     """Bars of a histogram with fixed bins.
 
@@ -47,6 +48,8 @@ def histogram(
         The last bin holds everything beyond its left edge.
     trim : bool
         Leave out empty bins at both ends.
+    log : bool
+        Logarithmic heights, where small bins matter beside large ones.
     """
     filled = [i for i, count in enumerate(counts) if count]
     first, last = (filled[0], filled[-1]) if trim and filled else (0, len(counts) - 1)
@@ -61,7 +64,10 @@ def histogram(
         ax.set_xlabel(xlabel)
         ax.grid(axis="x", visible=False)
         ax.set_xlim(limits[0], limits[-1])
-        ax.yaxis.set_major_locator(_whole_numbers(4))
+        if log:
+            ax.set_yscale("log", subs=[])
+        else:
+            ax.yaxis.set_major_locator(_whole_numbers(4))
         _thousands(ax.yaxis)
         if open_end:
             ax.annotate(

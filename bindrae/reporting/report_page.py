@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from bindrae.reporting import plots
+from bindrae.reporting.error_section import error_section
 from bindrae.reporting.html import DASH, duration, flatten, number, render, text, words
 from bindrae.reporting.quality_page import Rows, seconds_rows, settings_rows
+from bindrae.reporting.reliability_figures import FEWEST
 from bindrae.reporting.verdict import (
     ACCURACIES,
     METRICS,
@@ -25,6 +27,10 @@ CONTENTS = (
     ("training", "Training"),
     ("bands", "Burial, B-factor and place"),
     ("types", "Residue types"),
+    ("errors", "Kinds of errors"),
+    ("worst", "Worst cases"),
+    ("refinement", "Refinement"),
+    ("reliability", "Reliability"),
     ("complexes", "Complexes"),
     ("settings", "Settings"),
     ("software", "Software and hardware"),
@@ -33,7 +39,6 @@ CONTENTS = (
 MAX_COMPLEXES = 500
 MAX_NAMES = 20
 N_EXAMPLES = 3
-BANDS = {"burial": "burial", "bfactor": "B-factor", "place": "place"}
 LOSSES = {
     "loss": "Total loss",
     "torsion": "Torsion",
@@ -80,6 +85,7 @@ def report_page(
         One self-contained page.
     """
     complexes = evaluation["by_complex"]
+    errors = error_section(evaluation)
     best = [e["epoch"] for e in epochs if e.get("best")]
     best_epoch = training["counts"].get("best_epoch", best[-1] if best else None)
     return render(
@@ -91,11 +97,14 @@ def report_page(
         evaluation=evaluation,
         n_epochs=len(epochs),
         best_epoch=best_epoch,
-        verdict=verdict(evaluation),
+        verdict=[*verdict(evaluation), *errors.sentences],
         cards=headline_cards(evaluation["rows"]),
         metric_heads=metric_heads(evaluation["rows"]),
-        figures=_figures(evaluation, epochs, best_epoch),
+        heads=errors.heads,
+        fewest_in_bin=FEWEST,
+        figures=_figures(evaluation, epochs, best_epoch) | errors.figures,
         tables={
+            **errors.tables,
             "overall": metric_rows(evaluation["rows"], "overall"),
             "pocket": metric_rows(evaluation["rows"], "pocket"),
             "rejections": _rejection_rows(quality["rejections"]),
@@ -104,9 +113,7 @@ def report_page(
                 for key, value in flatten(training["counts"]).items()
             ],
             "differences": difference_rows(evaluation["comparison"].get("model_minus_no_learning", {})),
-            "bands": _band_rows(evaluation["bands"]),
             "failed": [[str(f["id"]), str(f["message"])] for f in evaluation["failed"][:MAX_NAMES]],
-            "types": _type_rows(evaluation["by_type"]),
             "complexes": _complex_rows(complexes)[:MAX_COMPLEXES],
             "settings": settings_rows(settings),
             "software": [
@@ -129,38 +136,6 @@ def _rejection_rows(rejections: list[dict[str, Any]]) -> Rows:
         more = ", …" if r["count"] > len(names) else ""
         result.append([r["stage"], r["code"], number(r["count"]), ", ".join(names) + more, r["hint"]])
     return result
-
-
-def _band_rows(bands: dict[str, Any]) -> Rows:
-    """Rows of the table of bands: the model beside the no-learning row, and their paired difference in chi1."""
-    chi1 = METRICS["chi1_acc20"]
-    result = []
-    for scheme, name in BANDS.items():
-        for band, entry in bands.get(scheme, {}).items():
-            model, base, gain = (entry.get(part, {}) for part in ("model", "no_learning", "difference"))
-            shown = model.get("chi1_acc20", {})
-            difference = gain.get("chi1_acc20", {})
-            result.append(
-                [
-                    name,
-                    band,
-                    number(entry.get("n")),
-                    number(shown.get("value"), 1),
-                    chi1.interval(shown),
-                    number(base.get("chi1_acc20", {}).get("value"), 1),
-                    number(difference.get("value"), 1),
-                    chi1.interval(difference),
-                    number(model.get("all_chi_acc20", {}).get("value"), 1),
-                    number(model.get("sidechain_rmsd", {}).get("value"), 2),
-                    number(model.get("clash_atoms_pct", {}).get("value"), 2),
-                ]
-            )
-    return result
-
-
-def _type_rows(by_type: dict[str, Any]) -> Rows:
-    keys = (("chi1_acc20", 1), ("chi1_acc40", 1), ("all_chi_acc20", 1), ("sidechain_rmsd", 2))
-    return [[name, number(t.get("n")), *(number(t.get(k), d) for k, d in keys)] for name, t in by_type.items()]
 
 
 def _complex_rows(complexes: list[dict[str, Any]]) -> Rows:
@@ -209,7 +184,7 @@ def _seconds(quality: dict[str, Any], training: dict[str, Any], evaluation: dict
 
 
 def _figures(evaluation: dict[str, Any], epochs: list[dict[str, Any]], best_epoch: int | None) -> dict[str, Any]:
-    rows, by_type = evaluation["rows"], evaluation["by_type"]
+    rows = evaluation["rows"]
     labels = [METRICS[key].label for key in ACCURACIES]
     figures: dict[str, Any] = {
         f"{scope}_accuracy": plots.intervals(
@@ -220,9 +195,6 @@ def _figures(evaluation: dict[str, Any], epochs: list[dict[str, Any]], best_epoc
         )
         for scope, name in (("overall", "All residues"), ("pocket", "Pocket residues"))
     }
-    if by_type:
-        bars = {METRICS[k].label: [t.get(k) for t in by_type.values()] for k in ("chi1_acc20", "all_chi_acc20")}
-        figures["types"] = plots.bars(list(by_type), bars, "Accuracy by residue type", "% of residues", upper=100.0)
     if epochs:
         x = [float(e["epoch"]) for e in epochs]
         losses = [

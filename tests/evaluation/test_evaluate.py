@@ -15,9 +15,11 @@ from bindrae.data.schema import iterate_rows
 from bindrae.data.storage import read_json, read_table
 from bindrae.errors import BindraeError
 from bindrae.evaluation import evaluate
-from bindrae.evaluation.evaluate import crystal_predictor, failures, run_evaluation, score_dataset
-from bindrae.evaluation.predictors import Atoms
+from bindrae.evaluation.evaluate import failures, run_evaluation, score_dataset
+from bindrae.evaluation.predictors import Atoms, Predictor, crystal_predictor
 from bindrae.model.stage1 import Stage1, save_model
+from bindrae.prediction.calibrate import store
+from bindrae.prediction.confidence import Calibration, Calibrations
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,13 @@ def test_refinement_removes_clashes_and_is_scored_beside_what_the_network_said(r
     rows = read_json(run.evaluation)["rows"]
     clash = {name: rows[name]["overall"]["clash_atoms_pct"]["value"] for name in ("model", "unrefined")}
     assert clash["model"] < 0.5 * clash["unrefined"]
+    changed, paired = (read_json(run.evaluation)[name] for name in ("refinement", "comparison"))
+    clashes = changed["overall"]["clashes"]
+    assert clashes["atoms_after"] < 0.5 * clashes["atoms_before"]
+    chi1 = changed["overall"]["chi1"]
+    assert 100 * (chi1["gained"] - chi1["lost"]) / changed["overall"]["n"] == pytest.approx(
+        paired["model_minus_unrefined"]["overall"]["chi1_acc20"]["value"]
+    )
     assert rows["model"]["pocket"]["irmsd_ca"]["value"] < 1e-6  # the backbone of the input
 
 
@@ -55,6 +64,10 @@ def test_without_refinement_the_networks_own_answer_is_the_model(
     rows = read_json(other.evaluation)["rows"]
     assert rows["model"] == read_json(run.evaluation)["rows"]["unrefined"]
     assert "unrefined" not in rows
+    result = read_json(other.evaluation)
+    assert result["refinement"] is None
+    assert result["reliability"] is None
+    assert list(result["comparison"]) == ["model_minus_no_learning"]
 
 
 def test_figures_follow_from_the_residue_table(run: RunLayout, demo_layout: DataLayout) -> None:
@@ -64,9 +77,55 @@ def test_figures_follow_from_the_residue_table(run: RunLayout, demo_layout: Data
     assert result["n_residues"] == len(residues) == sum(len(dataset[i][1]["aatype"]) for i in range(len(dataset)))
     chi1 = residues["chi1_error"].dropna()
     assert result["rows"]["model"]["overall"]["chi1_acc20"]["value"] == pytest.approx(100 * (chi1 < 20).mean())
-    assert sum(entry["n"] for entry in result["by_type"].values()) == len(chi1)
+    assert sum(entry["n"] for entry in result["bands"]["type"].values()) == len(chi1)
+    assert sum(result["errors"]["kinds"]["model"].values()) == len(chi1)
+    assert list(result["errors"]["kinds"]) == ["model", "unrefined", "no_learning"]
     assert [entry["id"] for entry in result["by_complex"]] == dataset.ids
     assert result["by_complex"][0]["n_pocket"] == residues["contact"].sum() > 5
+
+
+def test_confidence_is_scored_and_stands_in_the_table(run: RunLayout) -> None:
+    result, residues = read_json(run.evaluation), read_table(run.residues).to_pandas()
+    has_chi = ~residues["type"].isin(["GLY", "ALA", "UNK"])
+    assert (residues["confidence"].notna() == has_chi).all()
+    assert residues["confidence"].dropna().between(0.0, 1.0).all()
+    reliability = result["reliability"]
+    assert not reliability["calibrated"]  # the file of an untrained model has no calibration
+    assert reliability["overall"]["n"] == residues["chi1_n"].sum()
+    assert reliability["overall"]["confidence"] == pytest.approx(
+        100 * residues.loc[residues["chi1_n"] > 0, "confidence"].mean()
+    )
+    worst = result["errors"]["worst_residues"]
+    said = [entry["confidence"] for entry in worst["residues"]]
+    assert said == sorted(said, reverse=True)
+    first = worst["residues"][0]
+    row = residues[(residues["chain"] == first["chain"]) & (residues["number"] == first["number"])].iloc[0]
+    assert row["chi1_error"] == pytest.approx(first["chi1_error"], abs=1e-3)
+    assert row["chi1_error"] > 40.0
+    assert ((residues["ligand_distance"] <= 5.0) == residues["contact"]).all()
+
+
+def test_a_calibration_in_the_model_file_is_applied_and_recorded(
+    run: RunLayout, demo_layout: DataLayout, tmp_path: Path
+) -> None:
+    other = RunLayout(tmp_path)
+    store(run.model, Calibrations(refined=Calibration((0.0, 1.0), (0.25, 0.5))), other.model)
+    run_evaluation(demo_layout, other, EvaluationSettings(bootstrap=100), threads=2)
+    before, after = (read_table(r.residues).to_pandas()["confidence"].dropna() for r in (run, other))
+    np.testing.assert_allclose(after, 0.25 + 0.25 * before, atol=1e-6)
+    assert read_json(other.evaluation)["reliability"]["calibrated"]
+
+
+def test_a_head_without_distributions_tells_no_confidence(demo_layout: DataLayout, tmp_path: Path) -> None:
+    other = RunLayout(tmp_path)
+    settings = ModelSettings(c_s=32, c_z=16, depth=1, local_hidden=32, d_lig=16, chi_head="sincos")
+    save_model(Stage1(settings), other.model, {})
+    run_evaluation(demo_layout, other, EvaluationSettings(bootstrap=100), threads=2)
+    result = read_json(other.evaluation)
+    assert result["reliability"] is None
+    assert result["errors"]["worst_residues"]["order"] == "sidechain_rmsd"
+    assert result["refinement"]["overall"]["clashes"]["atoms_before"] > 0
+    assert read_table(other.residues).to_pandas()["confidence"].isna().all()
 
 
 def test_a_run_without_a_model_is_named(demo_layout: DataLayout, tmp_path: Path) -> None:
@@ -143,7 +202,7 @@ def test_bands_part_the_residues(demo_layout: DataLayout, run: RunLayout, tmp_pa
         assert paired[scope][key]["low"] <= paired[scope][key]["value"] <= paired[scope][key]["high"]
 
 
-def faulty(fault: Exception | None) -> evaluate.Predictor:
+def faulty(fault: Exception | None) -> Predictor:
     """The crystal, but for 1s3v: an error, or one atom that is no number."""
 
     def predict(identifier: str, sample: Sample) -> Atoms:

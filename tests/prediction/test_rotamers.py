@@ -70,7 +70,10 @@ def test_a_candidates_probability_is_that_of_its_chis(predictor: Predictor) -> N
         # A later mode leaves out what an earlier one has taken, so it can hold less.
         assert bool((rotamers.log_p[:, place] <= joint + 1e-4)[there].all())
         if place == 0:
-            assert torch.allclose(rotamers.log_p[there, 0], joint[there], atol=1e-4)
+            # The two bins half a turn apart of a pi-periodic chi have offsets of their own: one may be just outside.
+            exact = there & ~torch.as_tensor(aa.CHI_PI_PERIODIC[kind]).any(-1)
+            assert exact.sum() > 10
+            assert torch.allclose(rotamers.log_p[exact, 0], joint[exact], atol=1e-4)
 
 
 def test_candidates_differ(predictor: Predictor) -> None:

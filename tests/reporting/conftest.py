@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from residue_tables import Residue, residue_table
 
+from bindrae.config import QualitySettings
 from bindrae.data import schema
 from bindrae.data.layout import DataLayout, RunLayout
+from bindrae.data.quality import run_quality
 from bindrae.data.storage import (
     REJECTED_SCHEMA,
     rejected_path,
@@ -22,6 +26,10 @@ from bindrae.data.storage import (
     write_sidecar,
     write_table,
 )
+from bindrae.evaluation.error_kinds import error_figures
+from bindrae.evaluation.refinement import refinement_figures
+from bindrae.evaluation.reliability import reliability_figures
+from bindrae.evaluation.worst import worst_complexes, worst_residues
 
 Row = dict[str, Any]
 EVIL = "<script>alert(1)</script>"
@@ -165,10 +173,34 @@ def _band() -> Row:
     return {"n_residues": 700, "n": 600, "model": model, "no_learning": {}, "difference": difference}
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunLayout:
+def _analysis() -> Row:
+    """Errors, reliability and refinement of a few residues, one of them in a complex of an evil name."""
+    residues = [
+        *[Residue("LEU", (-60.0, 170.0), (-65.0, 172.0), 0.95, id="t0")] * 30,
+        *[Residue("LEU", (-60.0, 170.0), (-65.0, 60.0), 0.55, id="t0")] * 10,
+        Residue("VAL", (175.0,), (-62.0,), 0.985, EVIL, neighbours=27, bfactor=12.25, ligand_distance=4.5, rmsd=2.25),
+        Residue("SER", (60.0,), (180.0,), 0.25, "t0", bfactor=0.0, ligand_distance=float("nan"), rmsd=1.5),
+        Residue("ASN", (-70.0, -30.0), (-70.0, 155.0), 0.75, id="t0"),
+        Residue("PHE", (-70.0, 90.0), (-70.0, -95.0), 0.75, id="t0"),
+        Residue("PRO", (30.0, 0.0), (-30.0, 0.0), 0.45, id="t0", contact=True),
+    ]
+    model = residue_table(residues)
+    labels = {"chain": EVIL, "number": range(1, len(model) + 1), "insertion": "B", "name": "MSE"}
+    before = residue_table([replace(r, pred=r.pred if i else (60.0, 0.0), clashes=2) for i, r in enumerate(residues)])
+    worst = {
+        "worst_residues": worst_residues(model.assign(**labels)),
+        "worst_complexes": worst_complexes(model, before),
+    }
+    return {
+        "errors": error_figures({"model": model, "unrefined": before, "no_learning": before}) | worst,
+        "reliability": reliability_figures(model, None, calibrated=True),
+        "refinement": refinement_figures(model, before),
+    }
+
+
+def write_run(root: Path) -> RunLayout:
     """A run with its three records."""
-    layout = RunLayout(tmp_path / "runs" / "first")
+    layout = RunLayout(root / "runs" / "first")
     by_complex = [
         {"id": f"t{i}", "cluster": "k", "n_residues": 200 + i, "n_pocket": 17, "chi1_acc20": 81.25,
          "pocket_chi1_acc20": None, "pocket_irmsd": float(i) if i else None, "sidechain_rmsd": 0.75,
@@ -176,22 +208,13 @@ def run(tmp_path: Path) -> RunLayout:
         for i in range(4)
     ]  # fmt: skip
     by_complex[1]["id"] = EVIL
-    types = {
-        "ARG": {
-            "n": 321,
-            "chi1_acc20": 77.7,
-            "chi1_acc40": 88.8,
-            "all_chi_acc20": None,
-            "sidechain_rmsd": 1.9,
-        }
-    }
     evaluation = {
         "side": "test", "n_complexes": 4, "n_residues": 1234, "n_clusters": 3,
         "failed": [{"id": "bad&id", "message": "out of <memory>"}],
-        "attention": "reference", "bootstrap": 1000, "by_type": types, "by_complex": by_complex,
+        "attention": "reference", "bootstrap": 1000, "by_complex": by_complex, **_analysis(),
         "seconds": 75.0,
-        "comparison": {"model_minus_no_learning": _differences()},
-        "bands": {"burial": {"buried: 21 or more": _band()}, "type": {}},
+        "comparison": {"model_minus_no_learning": _differences(), "model_minus_unrefined": _differences()},
+        "bands": {"burial": {"buried: 21 or more": _band()}, "type": {"ARG": _band(), "ALA": _band() | {"n": 0}}},
         "rows": {"model": _scores(82.5), "no_learning": _scores(62.5), "crystal": _scores(99.5)},
         "settings": {"side": "test"}, "something_new": 1,
     }  # fmt: skip
@@ -213,6 +236,25 @@ def run(tmp_path: Path) -> RunLayout:
     training = {"stage": "train", "version": 1, "settings": {"lr": 1e-4}, "inputs": {}, "counts": counts}
     write_json({**training, "seconds": 3700.0, "device": "cpu"}, layout.training)
     return layout
+
+
+@pytest.fixture(scope="session")
+def build_run() -> Callable[[Path], RunLayout]:
+    """For fixtures that live longer than a test."""
+    return write_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunLayout:
+    return write_run(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def surveyed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quality.json of a small dataset."""
+    layout, _ = build(tmp_path_factory.mktemp("surveyed"))
+    run_quality(layout, QualitySettings())
+    return layout.quality
 
 
 class _Page(HTMLParser):

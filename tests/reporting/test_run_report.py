@@ -11,19 +11,11 @@ from typing import Any
 
 import pytest
 
-from bindrae.config import Config, QualitySettings
+from bindrae.config import Config
 from bindrae.data.layout import DataLayout, RunLayout
-from bindrae.data.quality import run_quality
 from bindrae.errors import BindraeError
 from bindrae.evaluation.report import read_epochs, run_report
 from bindrae.reporting.html import duration, flatten, number, percent, size, text
-
-
-@pytest.fixture(scope="module")
-def surveyed(tmp_path_factory: pytest.TempPathFactory, build_dataset: Callable[[Path], Any]) -> Path:
-    layout, _ = build_dataset(tmp_path_factory.mktemp("surveyed"))
-    run_quality(layout, QualitySettings())
-    return Path(layout.quality)
 
 
 @pytest.fixture
@@ -51,14 +43,15 @@ def test_page_shows_the_numbers_and_escapes(
     assert f"χ1 within 20°: {interval}, better than no learning (62.5 %); crystal 99.5 %." in words
     assert "FAPE: 82.50 Å (95 % interval 81.00 to 83.75), worse than no learning (62.50 Å)" in words
     assert "Atoms clashing with the ligand (%) – – – – – –" in words  # null prints a dash
-    assert "ARG 321 77.7 88.8 – 1.90" in words
+    assert "ARG 600 91.2 90.0–92.5 – 20.5 19.0 to 22.0 – – – – –" in words
+    assert "ALA 0" not in words  # no χ1
     assert "<script>alert(1)</script> 201 17 81.2 – 1.00 0.75 0.12 0.50" in words
     assert "1 complex could not be predicted. All their residues count as misses" in words
     assert "bad&id out of <memory>" in words
     assert "all residues Clashing atoms (%) +0.25 -0.50 to +1.00 not told apart" in words
     assert "pocket Pocket iRMSD (Å) -0.50 – –" in words
     assert "Clashing atoms: 82.50 % (95 % interval 81.00 to 83.75), not told apart from no learning" in words
-    assert "burial buried: 21 or more 600 91.2 90.0 to 92.5 – 20.5 19.0 to 22.0 – – –" in words
+    assert "burial buried: 21 or more 600 91.2 90.0–92.5 – 20.5 19.0 to 22.0 – – – – –" in words
     assert "12 of 15 complexes are accepted, 3 rejected (20.0 %)" in words
     assert "3 epochs; the model is that of epoch 1" in words
     assert "parameters 3,301,223" in words
@@ -83,8 +76,8 @@ def test_without_config_the_recorded_settings_are_shown(
 def test_sparse_records_give_a_page(layout: DataLayout, run: RunLayout, check_page: Callable[[Path], str]) -> None:
     run.metrics.write_text("")
     nothing = {"overall": {"chi1_acc20": {"value": None, "low": None, "high": None}}, "pocket": {}}
-    edit(run.evaluation, rows={"model": nothing, "no_learning": None}, by_type={}, by_complex=[], failed=[])
-    edit(run.evaluation, comparison={}, bands={})
+    edit(run.evaluation, rows={"model": nothing, "no_learning": None}, by_complex=[], failed=[])
+    edit(run.evaluation, comparison={}, bands={}, reliability=None, refinement=None)
     run_report(layout, run, None)
     words = check_page(run.report)
     assert "No epoch is recorded." in words

@@ -11,7 +11,10 @@ import os
 import sys
 from pathlib import Path
 
-command, *rest = [argument for argument in sys.argv[1:] if argument != "--restart-if-changed"]
+FLAGS = ("--restart-if-changed", "--refine", "--no-refine")
+command, *rest = [argument for argument in sys.argv[1:] if argument not in FLAGS]
+if command == "predict":
+    rest = ["entries", *rest]
 options = dict(zip(rest[::2], rest[1::2], strict=True))
 with open(os.environ["BINDRAE_STUB_LOG"], "a") as log:
     log.write(json.dumps([command, options]) + "\n")
@@ -46,6 +49,7 @@ written = {
     "train": [run / "model.safetensors", run / "metrics.jsonl", run / "training.json"],
     "evaluate": [run / "evaluation.json", run / "residues.parquet"],
     "report": [run / "report.html"],
+    "predict": [Path(options.get("-o", "none")) / "summary.json"],
     "ablation": [folder / "ablation.json", folder / "ablation.html"],
 }
 for file in written[command]:

@@ -90,6 +90,22 @@ def test_a_raised_version_reruns_its_stage_and_what_depends_on_it(rerun: Clone, 
     assert rerun.plan(versions={stage: 99}) == jobs(stages)
 
 
+def test_predicting_the_dataset_is_a_matter_of_its_own(rerun: Clone) -> None:
+    shipped = ("--config", "prediction={weights: shipped}")
+    assert rerun.plan(*shipped) == {"predict_batch": BATCHES, "report": 1}
+    assert rerun.run(*shipped) == {"predict": BATCHES, "report": 1}
+    assert rerun.plan(*shipped) == {}
+    more = ("--config", "prediction={weights: shipped, samples: 3}")
+    assert rerun.plan(*more) == {"predict_batch": BATCHES, "report": 1}
+    assert rerun.plan(*shipped, versions={"predict": 99}) == {"predict_batch": BATCHES}
+    # Weights of the run: predicted again whenever it is trained again.
+    own = "prediction={weights: run}"
+    assert rerun.plan("--config", own, "training={device: cpu, seed: 1}") == {
+        "predict_batch": BATCHES, "train": 1, "evaluate": 1, "report": 1,
+    }  # fmt: skip
+    assert rerun.run("predict", *shipped) == {}
+
+
 def test_a_changed_split_is_carried_out(rerun: Clone) -> None:
     override = ("--config", "split={seed: 1}")
     assert rerun.run(*override) == {stage: EVERYTHING[stage] for stage in f"split {AFTER_SHARDS}".split()}

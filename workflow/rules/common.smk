@@ -15,7 +15,7 @@ from snakemake.utils import validate
 try:
     from bindrae.config import EXECUTION_KEYS, resolve_config
     from bindrae.data.index import batch_of, files_changed
-    from bindrae.data.layout import SIDES, DataLayout, RunLayout
+    from bindrae.data.layout import SHIPPED, SIDES, DataLayout, RunLayout
     from bindrae.data.stages import VERSIONS
     from bindrae.data.storage import (
         read_json,
@@ -118,6 +118,28 @@ def all_shards() -> list[str]:
         for side in SIDES
         for suffix in (".parquet", ".pt")
         for file in every_batch(shard_of(side, suffix))
+    ]
+
+
+def predicted_folders() -> list[str]:
+    """Folders of predicted structures, one a batch; none when the configuration asks for no prediction."""
+    if CONFIG.prediction.weights == "none":
+        return []
+    return every_batch(str(RUN.predicted(AnyBatch())))
+
+
+def shipped_weights() -> str:
+    """Hash of the package's own weights: a version with others predicts again."""
+    return sha256_file(SHIPPED) if SHIPPED.is_file() else "none"
+
+
+def prediction_options() -> list[str]:
+    """Options of `bindrae predict` that the configuration sets."""
+    wanted = CONFIG.prediction
+    return [
+        f"--samples {wanted.samples}",
+        "--refine" if wanted.refine else "--no-refine",
+        f"--backbone {wanted.backbone}",
     ]
 
 

@@ -1,0 +1,1 @@
+"""Scripts that run under the Python of another environment; they import nothing of BINDRAE."""
