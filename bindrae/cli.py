@@ -223,7 +223,7 @@ def evaluate(
     settings: SettingsText = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch on the CPU.")] = 1,
 ) -> None:
-    """Score the best model on a held-out side, with floors and intervals."""
+    """Score the best model on a held-out side, with floors, intervals and an analysis of its errors."""
     from bindrae.evaluation.evaluate import run_evaluation
 
     run_evaluation(
