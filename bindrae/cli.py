@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -40,13 +40,16 @@ Processes = Annotated[
 ]
 
 
+S = TypeVar("S", bound=config.Settings)
+
+
 def _layout(data: Path) -> Any:
     from bindrae.data.layout import DataLayout
 
     return DataLayout(data)
 
 
-def _for_batch(data: Path, batch: int, model: type[config.T], settings: str | None) -> tuple[Any, config.T]:
+def _for_batch(data: Path, batch: int, model: type[S], settings: str | None) -> tuple[Any, S]:
     """The dataset's layout and the stage's settings, both checked."""
     loaded = config.load_settings(model, settings)
     layout = _layout(data)

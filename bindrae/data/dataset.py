@@ -21,7 +21,7 @@ from bindrae.errors import BindraeError
 
 __all__ = [
     "IPABatch", "Sample", "SeededCrop", "ShardDataset", "atom_radii", "budget_batches", "collate_ipa_batch",
-    "create_ipa_dataloader", "crop_sample", "epoch_order",
+    "create_ipa_dataloader", "crop_sample", "epoch_order", "even_part",
 ]  # fmt: skip
 
 _WINDOW_BATCHES = 8
@@ -127,6 +127,13 @@ class ShardDataset(Dataset[tuple[str, Sample]]):
                 sample["plm"] = tensors["plm"][start:stop]
                 sample["residue_index"] = torch.arange(stop - start)
         return self.ids[index], sample
+
+
+def even_part(dataset: ShardDataset, most: int | None) -> ShardDataset:
+    """At most so many complexes, evenly over a dataset; all of them for None."""
+    if most is None or most >= len(dataset):
+        return dataset
+    return dataset.take(np.linspace(0, len(dataset) - 1, most).astype(int).tolist())
 
 
 def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[list[int]]:

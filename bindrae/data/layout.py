@@ -110,6 +110,11 @@ class RunLayout:
         """The self-contained report."""
         return self.root / "report.html"
 
+    @property
+    def predictions(self) -> Path:
+        """Folder of all predicted structures, one folder a batch."""
+        return self.root / "predicted"
+
     def predicted(self, batch: int) -> Path:
         """Folder with the predicted structures of a batch and their ``summary.json``."""
-        return self.root / "predicted" / f"{batch:04d}"
+        return self.predictions / f"{batch:04d}"

@@ -36,10 +36,10 @@ VERSIONS: dict[str, int] = {
     "split": 2,
     "shards": 3,
     "quality": 2,
-    "train": 4,
-    "evaluate": 4,
-    "predict": 1,
-    "report": 3,
+    "train": 5,
+    "evaluate": 5,
+    "predict": 2,
+    "report": 4,
 }
 """Version of each stage's code, passed to Snakemake as a parameter."""
 

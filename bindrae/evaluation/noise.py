@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bindrae.data.dataset import ShardDataset
+from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
 from bindrae.data.storage import sha256_file, write_json
 from bindrae.errors import BindraeError
@@ -31,7 +31,6 @@ from bindrae.evaluation.noise_trial import (
 )
 from bindrae.model.stage1 import load_model
 from bindrae.prediction.rotamers import run_model
-from bindrae.prediction.tune import even_choice
 from bindrae.progress import track
 
 _STATES = ("input", "output", "input_fitted", "output_fitted")
@@ -42,18 +41,14 @@ SHARES = [
 ]
 
 
-def measure(
-    network: Network, dataset: ShardDataset, chosen: list[int], levels: list[float], seed: int
-) -> dict[float, pd.DataFrame]:
-    """Disturb the backbones of some complexes and score what the network makes of them.
+def measure(network: Network, dataset: ShardDataset, levels: list[float], seed: int) -> dict[float, pd.DataFrame]:
+    """Disturb the backbones of complexes and score what the network makes of them.
 
     Parameters
     ----------
     network : callable
         As ``partial(run_model, model)``.
     dataset : ShardDataset
-    chosen : list of int
-        Places of the complexes in the dataset.
     levels : list of float
         Noise (A), see `disturb`. All levels move a complex in the same directions.
     seed : int
@@ -64,7 +59,7 @@ def measure(
         The rows of `score_trial` for each level, with ``id`` and ``cluster``.
     """
     tables: dict[float, list[pd.DataFrame]] = {level: [] for level in levels}
-    for index in track(chosen, len(chosen), "noise"):
+    for index in track(range(len(dataset)), len(dataset), "noise"):
         identifier, sample = dataset[index]
         names = {"id": identifier, "cluster": str(dataset.facts[identifier]["cluster"])}
         for level in levels:
@@ -195,13 +190,13 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     start = time.monotonic()
     torch.set_num_threads(given.threads)
-    model, dataset = load_model(given.model), ShardDataset(DataLayout(given.data), given.side)
-    chosen = even_choice(dataset, len(dataset) if given.limit is None else given.limit)
-    tables = measure(partial(run_model, model), dataset, chosen, parse_levels(given.noise), given.seed)
+    model = load_model(given.model)
+    dataset = even_part(ShardDataset(DataLayout(given.data), given.side), given.limit)
+    tables = measure(partial(run_model, model), dataset, parse_levels(given.noise), given.seed)
     entries = results(tables, given.bootstrap, given.seed)
     first = next(iter(tables.values()))
     counts = {
-        "n_complexes": len(chosen),
+        "n_complexes": len(dataset),
         "n_residues": len(first),
         "n_pocket": int(first["contact"].sum()),
         "n_clusters": int(first["cluster"].nunique()),
@@ -210,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(markdown(entries))
     if given.output is not None:
         about = {"side": given.side, "seed": given.seed, "bootstrap": given.bootstrap, **counts}
-        facts = {"model_sha256": sha256_file(given.model), "ids": [dataset.ids[i] for i in chosen]}
+        facts = {"model_sha256": sha256_file(given.model), "ids": dataset.ids}
         seconds = round(time.monotonic() - start, 3)
         write_json({**about, **facts, "levels": entries, "seconds": seconds}, given.output)
 

@@ -12,11 +12,10 @@ from bindrae.data.dataset import Sample, collate_ipa_batch
 from bindrae.evaluation.rotamers import RotamerTable
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import build_frames_from_3_points
-from bindrae.model.heads import MultimodalHead
 from bindrae.model.stage1 import Stage1
 from bindrae.prediction.confidence import IDENTITY, Calibration
 from bindrae.prediction.refine import Scene, refine_chis
-from bindrae.prediction.rotamers import propose_rotamers, run_model
+from bindrae.prediction.rotamers import mass_around, propose_rotamers, run_model
 
 Atoms = tuple[np.ndarray, np.ndarray]
 """[N, 14, 3] atoms (A) and [N, 14] which of them are there."""
@@ -50,9 +49,10 @@ def refined_predictor(model: Stage1, calibration: Calibration = IDENTITY) -> Pre
         scene = Scene.of_sample(sample, batch, circle)
         refined = refine_chis(scene, circle, propose_rotamers(output, inputs, scene.movable))
         mask = refined.mask.numpy() & (sample["atom14_mask"].numpy() | (np.arange(aa.N_SLOTS) >= aa.SLOT_CB))
-        if not isinstance(model.head, MultimodalHead):  # a single answer, no distribution: nothing tells how sure it is
+        sure = mass_around(inputs, torch.atan2(*refined.circle[:, 3:].unbind(-1)))
+        if sure is None:  # a single answer, no distribution: nothing tells how sure it is
             return refined.xyz.numpy(), mask
-        confidence = calibration(refined.chi1_probability.double().numpy())
+        confidence = calibration(sure[:, 0].double().numpy())
         return refined.xyz.numpy(), mask, np.where(aa.CHI_MASK[batch.aatype[0].numpy(), 0], confidence, np.nan)
 
     return predict

@@ -13,6 +13,7 @@ from bindrae.config import Config
 from bindrae.data.layout import DataLayout, RunLayout
 from bindrae.data.storage import read_json, write_text
 from bindrae.errors import BindraeError
+from bindrae.evaluation.predicted import predicted_structures
 from bindrae.reporting.html import DASH
 from bindrae.reporting.report_page import report_page
 
@@ -62,6 +63,7 @@ def run_report(layout: DataLayout, run: RunLayout, config: Config | None) -> Non
         training=training,
         evaluation=evaluation,
         epochs=epochs,
+        predicted=[] if config and config.prediction.weights == "none" else predicted_structures(layout, run),
         settings=_settings(config, quality, training, evaluation),
         environment=environment(),
     )

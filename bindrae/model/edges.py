@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bindrae.model.neighbours import RadialBasis, gather_rows, nearest, pool
+from bindrae.model.neighbours import gather_rows, nearest, pool
+from bindrae.model.radial import RadialBasis
 
 _POSITION_PERIOD = 2056  # longest wavelength of the index embedding, flash_ipa's constant
 

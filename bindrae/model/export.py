@@ -34,10 +34,10 @@ def export_model(source: Path, output: Path) -> None:
     BindraeError
         When `source` is no model, or a weight does not fit 16 bits.
     """
-    load_model(source)
+    settings = load_model(source).settings.model_dump(mode="json", exclude={"preset"})
     with safe_open(source, "pt") as file:
         metadata = dict(file.metadata())
-    about = json.loads(metadata["bindrae"]) | {"source_sha256": sha256_file(source)}
+    about = json.loads(metadata["bindrae"]) | {"settings": settings, "source_sha256": sha256_file(source)}
     metadata["bindrae"] = json.dumps(about, sort_keys=True)
     weights = {name: x.half() if x.is_floating_point() else x for name, x in load_file(source).items()}
     wide = [name for name, x in weights.items() if not torch.isfinite(x).all()]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from bindrae.chem import residues as aa
 from bindrae.data.dataset import IPABatch
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import Frames, apply, build_frames_from_3_points, safe_norm
+from bindrae.structure.torsions import CHI1
 
 # psi that places O where the next residue is missing: that of an extended chain.
 _DEFAULT_PSI = 2.3
@@ -21,8 +24,24 @@ class Backbone:
 
     frames: Frames  # R [B, N, 3, 3], t [B, N, 3] angstrom
     points: Tensor  # [B, N, 5, 3] N, CA, C, O, virtual CB (angstrom)
+    gammas: Tensor  # [B, N, 3, 3] where the fourth atom of chi1 stands at -60, 60 and 180 degrees (angstrom)
     torsions: Tensor  # [B, N, 3, 2] (sin, cos) of phi, psi, omega; 0 where undefined
     defined: Tensor  # [B, N, 3] bool
+
+
+@cache
+def _gamma_places(device: torch.device) -> Tensor:
+    """[3, 3] places of a side chain's second atom in the residue's frame, in the three staggered positions of chi1."""
+    with torch.inference_mode(False):  # what is kept must also serve where a gradient is wanted
+        return _make_gamma_places(device)
+
+
+def _make_gamma_places(device: torch.device) -> Tensor:
+    torsions = torch.zeros(3, 7, 2, device=device)
+    torsions[:, CHI1] = angles_to_circle(torch.tensor([-1.0, 1.0, 3.0], device=device) * (torch.pi / 3))
+    still = torch.eye(3, device=device).expand(3, 3, 3), torch.zeros(3, 3, device=device)
+    leucine = torch.full((3,), aa.TYPE_OF_NAME["LEU"], device=device)
+    return torsions_to_atoms(still, torsions, leucine)[0][:, aa.SLOT_CB + 1]
 
 
 def dihedral_circle(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
@@ -71,7 +90,7 @@ def backbone_torsions(N: Tensor, CA: Tensor, C: Tensor, linked: Tensor) -> tuple
 
 
 def backbone_features(N: Tensor, CA: Tensor, C: Tensor, linked: Tensor, aatype: Tensor) -> Backbone:
-    """Frames, the five backbone points and the backbone torsions.
+    """Frames, the five backbone points, the three staggered places of a side chain and the backbone torsions.
 
     O and CB are placed by ideal geometry, not read: files lack or misplace O more often than they do N, CA, C.
     """
@@ -85,7 +104,9 @@ def backbone_features(N: Tensor, CA: Tensor, C: Tensor, linked: Tensor, aatype: 
     # Glycine has no CB: build every residue as alanine (type 0).
     atoms, _ = torsions_to_atoms(frames, all_torsions, torch.zeros_like(aatype))
     points = torch.stack([N, CA, C, atoms[:, :, 3], atoms[:, :, 4]], dim=2)
-    return Backbone(frames, points, torsions, defined)
+    R, t = frames
+    gammas = _gamma_places(t.device).to(t.dtype) @ R.transpose(-1, -2) + t.unsqueeze(-2)
+    return Backbone(frames, points, gammas, torsions, defined)
 
 
 def centre_batch(batch: IPABatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -16,13 +16,15 @@ import torch
 from bindrae.config import ModelSettings, TrainingSettings
 from bindrae.data.dataset import IPABatch, collate_ipa_batch
 from bindrae.model.attention import InvariantPointAttention
+from bindrae.model.context import KnownSidechains
 from bindrae.model.memory import synthetic_complex
 from bindrae.model.stage1 import Stage1, count_parameters
 from bindrae.training.losses import stage1_loss
+from bindrae.training.showing import show_sidechains
 
 BASELINE = ModelSettings(
     c_s=384, c_z=128, c_hidden=128, heads=8, depth=3, qk_points=8, v_points=12, local_neighbours=0, ligand_neighbours=0,
-    ligand_shared=True, chi_head="sincos", d_plm=1280,
+    ligand_shared=True, chi_head="sincos", recycles=0, d_plm=1280,
 )  # fmt: skip
 
 
@@ -44,10 +46,15 @@ def _step(settings: ModelSettings, batch: IPABatch) -> tuple[float, float, float
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.synchronize()
         start = time.perf_counter()
+        known = show_sidechains(batch.to(torch.device("cpu")), TrainingSettings(), torch.Generator().manual_seed(0))
+        known = KnownSidechains(*(x.to(batch.N.device) for x in known))
         with torch.autocast("cuda", dtype=torch.bfloat16):
-            output = model(batch, teacher_forcing=True)
-        loss = stage1_loss(output, batch, TrainingSettings(), 0)["loss"]
+            output = model(batch, teacher_forcing=True, known=known if settings.recycles else None)
+        loss = stage1_loss(output, batch, TrainingSettings(), 0, ~known.shown if settings.recycles else None)["loss"]
         loss.backward()
+        with torch.inference_mode():
+            model.eval()(batch)  # with its sweeps
+            model.train()
         torch.cuda.synchronize()
         seconds = time.perf_counter() - start
     gradient = layers[0].linear_q.weight.grad

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from bindrae.chem import residues as aa
 from bindrae.geometry.kinematics import angles_to_circle, unit_circle
+from bindrae.structure.torsions import CHI1
 
 N_TORSIONS = 7
-CHI1 = 3
 
 
 @dataclass

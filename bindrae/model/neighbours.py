@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 _QUERY_CHUNK = 256
 _FADE_ANGSTROM = 1.0
@@ -67,9 +67,12 @@ def pool(messages: Tensor, weight: Tensor) -> Tensor:
     weight : Tensor
         [B, Q, K] from `nearest`.
     """
-    total = weight.sum(-1, keepdim=True)
-    summed = (weight.to(messages.dtype).unsqueeze(-2) @ messages).squeeze(-2)
-    return summed / total.clamp_min(1e-3).to(messages.dtype)
+    return (pool_weights(weight).to(messages.dtype).unsqueeze(-2) @ messages).squeeze(-2)
+
+
+def pool_weights(weight: Tensor) -> Tensor:
+    """[B, Q, K] weights of `nearest` scaled to sum to 1; 0 where there are no neighbours."""
+    return weight / weight.sum(-1, keepdim=True).clamp_min(1e-3)
 
 
 def gather_rows(x: Tensor, index: Tensor) -> Tensor:
@@ -90,35 +93,6 @@ def gather_rows(x: Tensor, index: Tensor) -> Tensor:
     # One row index for the whole batch: the gradient of `index_select` is several times as fast as that of indexing.
     start = torch.arange(0, x.shape[0] * x.shape[1], x.shape[1], device=x.device).view(-1, 1, 1)
     return x.flatten(0, 1).index_select(0, (index + start).flatten()).unflatten(0, index.shape)
-
-
-class RadialBasis(nn.Module):
-    """Bumps at even distances, as wide as their spacing: ``(1 - x^2 / 4)^4``, which is ``exp(-x^2)`` made to end at 2.
-
-    There are some 10,000 of these a residue; an exponential for each would take a tenth of a training step.
-
-    Parameters
-    ----------
-    count : int
-        Number of functions.
-    largest : float
-        Centre of the last one (A); the first is at 0.
-    """
-
-    centres: Tensor
-
-    def __init__(self, count: int, largest: float = 20.0) -> None:
-        super().__init__()
-        self.register_buffer("centres", torch.linspace(0.0, largest, count), persistent=False)
-        self.width = largest / max(count - 1, 1)
-
-    def forward(self, distance: Tensor) -> Tensor:
-        """[...] distances (A) to [..., count]."""
-        half = 0.5 / self.width
-        x = (distance * half).unsqueeze(-1) - self.centres * half
-        if x.requires_grad:
-            return (1 - x * x).clamp_min(0.0).square().square()
-        return x.square_().neg_().add_(1.0).clamp_(min=0.0).square_().square_()
 
 
 def pair_distances(a: Tensor, b: Tensor) -> Tensor:

@@ -19,15 +19,16 @@ from bindrae.data.dataset import IPABatch
 from bindrae.errors import BindraeError
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import Frames
+from bindrae.model.context import GROUPS, KnownSidechains, SidechainContext, can_be_shown
 from bindrae.model.edges import create_edge_embedder
 from bindrae.model.features import Backbone, backbone_features, centre_batch
-from bindrae.model.heads import CHI1, MultimodalHead, TorsionHead, TorsionPrediction
+from bindrae.model.heads import MultimodalHead, TorsionHead, TorsionPrediction
 from bindrae.model.ligand_condition import create_ligand_conditioner
 from bindrae.model.local import ResidueEdges, TokenEdges
-from bindrae.model.recycle import Rebuilt, Recycler, summarise_sidechains
 from bindrae.model.trunk import Edges, TrunkLayer
+from bindrae.structure.torsions import CHI1
 
-FORMAT = "bindrae-stage1-2"
+FORMAT = "bindrae-stage1-3"
 N_TOKEN_FEATURES = N_TOKEN_TYPES + 1
 """What a token tells the network beside its place: its types, and whether it is context."""
 
@@ -109,7 +110,9 @@ class Stage1(nn.Module):
             if settings.ligand_neighbours
             else None
         )
-        self.layers = nn.ModuleList(TrunkLayer(settings) for _ in range(settings.depth))
+        self.layers = nn.ModuleList(
+            TrunkLayer(settings, last=number == settings.depth - 1) for number in range(settings.depth)
+        )
         n_conditioners = 0 if not settings.ligand_film else 1 if settings.ligand_shared else settings.depth + 1
         self.conditioners = nn.ModuleList(
             create_ligand_conditioner(
@@ -123,12 +126,21 @@ class Stage1(nn.Module):
             for _ in range(n_conditioners)
         )
         self.head = MultimodalHead(c_s, settings.chi_bins) if settings.chi_head == "bins" else TorsionHead(c_s)
-        self.recycler = Recycler(c_s, settings.local_hidden, settings.num_rbf) if settings.recycles else None
+        self.context = SidechainContext(c_s, settings.local_hidden, settings.num_rbf) if settings.recycles else None
         # Steps trained so far: lambda of the conditioners must be at prediction what it was in training.
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, batch: IPABatch, teacher_forcing: bool = False, recycles: int | None = None) -> Stage1Output:
+    def forward(
+        self,
+        batch: IPABatch,
+        teacher_forcing: bool = False,
+        recycles: int | None = None,
+        known: KnownSidechains | None = None,
+    ) -> Stage1Output:
         """Predict a batch.
+
+        The first pass sees no side chain but those that are known. Each sweep after it asks the residues again in
+        `GROUPS` groups, one group a pass, which is shown the side chains of all others as they stand by then.
 
         Parameters
         ----------
@@ -137,34 +149,45 @@ class Stage1(nn.Module):
         teacher_forcing : bool
             Condition each chi on the true ones before it; for training.
         recycles : int, optional
-            Passes before the last, instead of ``settings.recycles``; training draws their number.
+            Sweeps; by default ``settings.recycles``, and none in training mode, which shows true side chains instead.
+        known : KnownSidechains, optional
+            Side chains to show. What is predicted for residues that are shown means nothing.
 
         Raises
         ------
         ValueError
-            When an input is not finite.
+            When an input is not finite, or side chains are to be shown to a model that was built without ``recycles``.
         """
+        sweeps = (0 if self.training else self.settings.recycles) if recycles is None else recycles
+        if self.context is None and (sweeps or known is not None):
+            raise ValueError("side chains can be shown only to a model with settings.recycles of 1 or more")
         N, CA, C, points, origin = centre_batch(batch)
         features = torch.cat([batch.lig_types, batch.lig_context.unsqueeze(-1).to(batch.lig_types.dtype)], dim=-1)
         tokens = Tokens(points, features, self._tokens_read(batch))
         with torch.autocast(N.device.type, enabled=False):
             backbone = backbone_features(N, CA, C, batch.linked, batch.aatype)
-        first = seen = self._embed(batch, backbone, tokens)
-        for _ in range(self.settings.recycles if recycles is None else recycles):
-            with torch.no_grad():
-                out = self._pass(batch, backbone, tokens, seen, None)
-                rebuilt = summarise_sidechains(
-                    out.atom14, out.frames, backbone.frames, out.torsions.circle, batch.aatype
-                )
-            seen = self._recycled(first, rebuilt, backbone, tokens)
+        seen = self._embed(batch, backbone, tokens)
         true_chi = angles_to_circle(batch.torsion_angles[..., CHI1:]) if teacher_forcing else None
-        out = self._pass(batch, backbone, tokens, seen, true_chi)
-        R, t = out.frames
+        s, frames = self._trunk(batch, backbone, tokens, self._shown(seen, known, batch, backbone))
+        torsions = self.head(s, backbone.torsions, batch.aatype, true_chi)
+        tell = can_be_shown(batch.aatype) & batch.node_mask
+        for turn in range(sweeps * GROUPS):
+            asked = (batch.residue_index + turn) % GROUPS == 0
+            chi, shown = torsions.circle[..., CHI1:, :].detach(), tell & ~asked
+            if known is not None:
+                chi, shown = torch.where(known.shown[..., None, None], known.chi, chi), shown | known.shown
+            others = self._shown(seen, KnownSidechains(chi, shown), batch, backbone)
+            again, moved = self._trunk(batch, backbone, tokens, others)
+            s = torch.where(asked.unsqueeze(-1), again, s)
+            frames = (
+                torch.where(asked[..., None, None], moved[0], frames[0]),
+                torch.where(asked.unsqueeze(-1), moved[1], frames[1]),
+            )
+            torsions = self.head(s, backbone.torsions, batch.aatype, true_chi)
+        with torch.autocast(s.device.type, enabled=False):
+            atoms, mask = torsions_to_atoms(frames, torsions.circle, batch.aatype)
         return Stage1Output(
-            out.torsions,
-            (R, t + origin),
-            out.atom14 + origin.unsqueeze(2),
-            out.atom14_mask & batch.node_mask.unsqueeze(-1),
+            torsions, (frames[0], frames[1] + origin), atoms + origin.unsqueeze(2), mask & batch.node_mask.unsqueeze(-1)
         )
 
     def _tokens_read(self, batch: IPABatch) -> Tensor:
@@ -175,10 +198,8 @@ class Stage1(nn.Module):
             return batch.lig_mask & (batch.lig_types[..., TYPE_NAMES.index("probe")] == 0)
         return batch.lig_mask
 
-    def _pass(
-        self, batch: IPABatch, backbone: Backbone, tokens: Tokens, seen: Embedded, true_chi: Tensor | None
-    ) -> Stage1Output:
-        """One pass through the network, in centred coordinates."""
+    def _trunk(self, batch: IPABatch, backbone: Backbone, tokens: Tokens, seen: Embedded) -> tuple[Tensor, Frames]:
+        """[B, N, c_s] as the head takes them, and frames in centred coordinates."""
         s, z, residue_edges, token_edges = seen
         frames = backbone.frames
         step = int(self.step)
@@ -192,13 +213,9 @@ class Stage1(nn.Module):
 
         s = condition(s, 0)
         for number, layer in enumerate(self.layers, start=1):
-            s, frames = layer(s, frames, z, batch.node_mask, residue_edges, token_edges)
+            s, frames, residue_edges = layer(s, frames, z, batch.node_mask, residue_edges, token_edges)
             s = condition(s, number)
-        s = s + self.residue_type(batch.aatype)
-        torsions = self.head(s, backbone.torsions, batch.aatype, true_chi)
-        with torch.autocast(s.device.type, enabled=False):
-            atoms, mask = torsions_to_atoms(frames, torsions.circle, batch.aatype)
-        return Stage1Output(torsions, frames, atoms, mask)
+        return s + self.residue_type(batch.aatype), frames
 
     def _embed(self, batch: IPABatch, backbone: Backbone, tokens: Tokens) -> Embedded:
         """What does not change from pass to pass."""
@@ -220,17 +237,15 @@ class Stage1(nn.Module):
             token_edges = self.token_edges(backbone, *tokens)
         return Embedded(s, (z_f1, z_f2), residue_edges, token_edges)
 
-    def _recycled(self, seen: Embedded, rebuilt: Rebuilt, backbone: Backbone, tokens: Tokens) -> Embedded:
-        """What a pass is given, with the side chains of the pass before."""
-        assert self.recycler is not None
-        residue_edges, token_edges = seen.residue_edges, seen.token_edges
+    def _shown(self, seen: Embedded, known: KnownSidechains | None, batch: IPABatch, backbone: Backbone) -> Embedded:
+        """What a pass is given when side chains are shown."""
+        if self.context is None or known is None:
+            return seen
+        residue_edges = seen.residue_edges
         if residue_edges is not None:
             edge, index, weight = residue_edges
-            residue_edges = (edge + self.recycler.residue_edges(rebuilt, backbone, index), index, weight)
-        if token_edges is not None:
-            edge, index, weight = token_edges
-            token_edges = (edge + self.recycler.token_edges(rebuilt, tokens.points, index), index, weight)
-        return Embedded(seen.s + self.recycler.residues(rebuilt), seen.z, residue_edges, token_edges)
+            residue_edges = (edge + self.context.edges(known, backbone, batch.aatype, index), index, weight)
+        return seen._replace(s=seen.s + self.context.residues(known, batch.aatype), residue_edges=residue_edges)
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -249,7 +264,7 @@ def save_model(model: Stage1, path: Path, facts: dict[str, str]) -> None:
         Provenance to store beside the settings.
     """
     # One key: the format keeps several in no order, and equal models are to be equal files.
-    about = {"format": FORMAT, "settings": model.settings.model_dump(mode="json"), **facts}
+    about = {"format": FORMAT, "settings": model.settings.model_dump(mode="json", exclude={"preset"}), **facts}
     metadata = {"bindrae": json.dumps(about, sort_keys=True)}
     save_file({name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}, path, metadata)
 

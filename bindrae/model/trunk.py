@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bindrae.config import ModelSettings
 from bindrae.geometry.rigid import Frames, axis_angle_to_matrix, clip_update, compose
 from bindrae.model.attention import InvariantPointAttention
-from bindrae.model.local import Messages, zero_linear
+from bindrae.model.messages import Messages, zero_linear
 
 _NM = 0.1
 Edges = tuple[Tensor, Tensor, Tensor]  # edge [B, N, K, width], index [B, N, K], weight [B, N, K]
@@ -44,9 +44,11 @@ class TrunkLayer(nn.Module):
     Parameters
     ----------
     settings : ModelSettings
+    last : bool
+        The last layer's edges go nowhere and are not updated.
     """
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, last: bool = False) -> None:
         super().__init__()
         c_s = settings.c_s
         self.norm = nn.LayerNorm(c_s)
@@ -60,7 +62,10 @@ class TrunkLayer(nn.Module):
             settings.z_rank,
             settings.attention,
         )
-        self.local = Messages(c_s, settings.local_hidden, True, settings.dropout) if settings.local_neighbours else None
+        updates = settings.local_edge_updates and not last
+        self.local = (
+            Messages(c_s, settings.local_hidden, True, settings.dropout, updates) if settings.local_neighbours else None
+        )
         self.tokens = (
             Messages(c_s, settings.local_hidden, False, settings.dropout) if settings.ligand_neighbours else None
         )
@@ -82,8 +87,8 @@ class TrunkLayer(nn.Module):
         mask: Tensor,
         residue_edges: Edges | None,
         token_edges: Edges | None,
-    ) -> tuple[Tensor, Frames]:
-        """New residues and frames.
+    ) -> tuple[Tensor, Frames, Edges | None]:
+        """New residues, frames and residue edges.
 
         Parameters
         ----------
@@ -103,9 +108,10 @@ class TrunkLayer(nn.Module):
         s = s + self.dropout(self.attention(self.norm(s), *z, (frames[0], frames[1] * _NM), mask))
         if self.local is not None and residue_edges is not None:
             edge, index, weight = residue_edges
-            s = self.local(s, edge, weight, index)
+            s, edge = self.local(s, edge, weight, index)
+            residue_edges = edge, index, weight
         if self.tokens is not None and token_edges is not None:
             edge, _, weight = token_edges
-            s = self.tokens(s, edge, weight)
+            s, _ = self.tokens(s, edge, weight)
         s = s + self.dropout(self.transition(s))
-        return s, self.update(s, frames)
+        return s, self.update(s, frames), residue_edges

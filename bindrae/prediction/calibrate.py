@@ -16,9 +16,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from bindrae.data.batch import Sample
-from bindrae.data.dataset import ShardDataset
+from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
 from bindrae.data.storage import atomic_path
+from bindrae.evaluation.metrics import ACCURACY_DEG
 from bindrae.model.stage1 import Stage1, load_model
 from bindrae.prediction.confidence import (
     METADATA_KEY,
@@ -30,10 +31,9 @@ from bindrae.prediction.confidence import (
     top_half_accuracy,
 )
 from bindrae.prediction.refine import refine_chis
-from bindrae.prediction.tune import even_choice, try_sample
+from bindrae.prediction.tune import try_sample
 from bindrae.progress import track
 
-_WITHIN_DEG = 20.0
 Judged = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -60,7 +60,7 @@ def judge_sample(model: Stage1, identifier: str, sample: Sample) -> Judged:
         ("unrefined", trial.unrefined()),
     ):
         error = trial.chi_errors(found.circle)[:, 0]
-        judged[name] = found.chi1_probability.double().numpy()[defined], (error < _WITHIN_DEG)[defined]
+        judged[name] = trial.chi1_probability(found.circle)[defined], (error < ACCURACY_DEG[0])[defined]
     return judged
 
 
@@ -123,10 +123,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.model)
-    dataset = ShardDataset(DataLayout(arguments.data), arguments.side)
-    chosen = even_choice(dataset, arguments.max_complexes)
-    judged = [judge_sample(model, *dataset[i]) for i in track(chosen, len(chosen), "calibrate")]
-    if len(chosen) > 1:
+    dataset = even_part(ShardDataset(DataLayout(arguments.data), arguments.side), arguments.max_complexes)
+    judged = [judge_sample(model, *dataset[i]) for i in track(range(len(dataset)), len(dataset), "calibrate")]
+    if len(dataset) > 1:
         print(report(judged[1::2], fit(judged[::2]), "one half, calibrated on the other"))
     store(arguments.model, fit(judged), arguments.output or arguments.model)
 

@@ -32,7 +32,7 @@ IDENTITY = Calibration((0.0, 1.0), (0.0, 1.0))
 
 @dataclass(frozen=True)
 class Calibrations:
-    """Of refined and of unrefined predictions, whose probabilities come about in different ways."""
+    """Of refined and of unrefined predictions: the same probabilities, of different choices."""
 
     refined: Calibration = IDENTITY
     unrefined: Calibration = IDENTITY

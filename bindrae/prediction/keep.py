@@ -6,14 +6,19 @@ import re
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from bindrae.chem import residues as aa
 from bindrae.errors import BindraeError
+from bindrae.geometry.kinematics import angles_to_circle
+from bindrae.model.context import KnownSidechains
 from bindrae.prediction.backbone import OTHER_MOLECULES
 from bindrae.prediction.inputs import Complex, near_ligand
 from bindrae.prediction.source import one_location
 from bindrae.structure.atoms import text
+from bindrae.structure.torsions import CHI1, residue_torsions
 
+_FIXED, _OUTSIDE = "fixed", "outside the pocket"
 _PLACE = re.compile(r"(?P<chain>[^:\s,]*):(?P<number>-?\d+)(?P<insertion>[A-Za-z]?)")
 
 
@@ -70,7 +75,7 @@ def keep_named(complex_: Complex, places: list[str]) -> None:
         )
     complex_.copied.update(places)
     rows = np.array(sorted(row for name in places for row in rows_at.get(name, [])), dtype=np.int64)
-    _keep(complex_, rows, "fixed")
+    _keep(complex_, rows, _FIXED)
     incomplete = [complex_.place(row) for row in rows.tolist() if not _is_complete(complex_, row)]
     if incomplete:
         complex_.notes.append(f"fixed although atoms of it are missing: {', '.join(incomplete[:10])}")
@@ -89,11 +94,30 @@ def keep_far(complex_: Complex, radius: float) -> None:
     complex_.copied.update(name for name, _ in complex_.outside)
     far = [row for row in np.flatnonzero(~near_ligand(complex_, radius)).tolist() if row not in complex_.kept]
     complete = np.array([row for row in far if _is_complete(complex_, row)], dtype=np.int64)
-    _keep(complex_, complete, "outside the pocket")
+    _keep(complex_, complete, _OUTSIDE)
     if len(complete) < len(far):
         complex_.notes.append(
             f"{len(far) - len(complete)} residues outside the pocket lack atoms of their side chain and are rebuilt too"
         )
+
+
+def kept_sidechains(complex_: Complex) -> KnownSidechains | None:
+    """The side chains that are kept by request, as the network is shown them; None where there are none.
+
+    Those with all their chis are shown: what is built must fit them. Residues that are kept because none can be built
+    are not asked for, and not shown.
+    """
+    rows = [row for row, why in complex_.kept.items() if why in (_FIXED, _OUTSIDE)]
+    kind = complex_.table.aatype.astype(np.int64)
+    angles, defined = residue_torsions(complex_.kept_xyz, complex_.kept_mask, kind, complex_.table.linked)
+    has_chi = aa.CHI_MASK[kind]
+    whole = (defined[:, CHI1:] | ~has_chi).all(1) & has_chi[:, 0]
+    shown = np.zeros(len(kind), dtype=bool)
+    shown[rows] = whole[rows]
+    if not shown.any():
+        return None
+    chi = angles_to_circle(torch.as_tensor(angles[:, CHI1:]))
+    return KnownSidechains(chi.unsqueeze(0), torch.as_tensor(shown).unsqueeze(0))
 
 
 def _keep(complex_: Complex, rows: np.ndarray, why: str) -> None:

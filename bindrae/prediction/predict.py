@@ -19,7 +19,7 @@ from bindrae.model.stage1 import Stage1, Stage1Output, load_model
 from bindrae.prediction.beside import OtherMolecules, other_molecules
 from bindrae.prediction.confidence import Calibrations, read_calibrations
 from bindrae.prediction.inputs import Complex, read_complex
-from bindrae.prediction.keep import keep_far, keep_named, keep_unbuildable
+from bindrae.prediction.keep import keep_far, keep_named, keep_unbuildable, kept_sidechains
 from bindrae.prediction.links import note_unmade, stated_bonds
 from bindrae.prediction.obstacles import Bond
 from bindrae.prediction.refine import Arrangements, Scene, build_unrefined, draw_unrefined
@@ -114,7 +114,8 @@ def predict_complex(
     """Predict the side chains of a protein, bound to a ligand or alone.
 
     Of the protein N, CA, C and O are read, and the names of the residues; of side chains only those that
-    ``options.fix`` and ``options.only_pocket`` ask to keep, and those of residues that cannot be built.
+    ``options.fix`` and ``options.only_pocket`` ask to keep, which the network is shown, and those of residues that
+    cannot be built.
 
     Parameters
     ----------
@@ -142,7 +143,8 @@ def predict_complex(
     if options.only_pocket is not None:
         keep_far(complex_, options.only_pocket)
     batch = complex_.batch()
-    output, inputs = run_model(predictor.model, batch)
+    known = kept_sidechains(complex_) if predictor.model.context is not None else None
+    output, inputs = run_model(predictor.model, batch, known)
     others = other_molecules(complex_)
     bonds = stated_bonds(complex_, others)
     scene = make_scene(complex_, output, options.backbone, others, [stated.bond for stated in bonds])
@@ -176,9 +178,8 @@ def _samples(
         mass = mass_around(inputs, chi)
         confidence = None
         if mass is not None:
-            raw = mass[:, 0] if arrangements is None else refined.chi1_probability
             calibration = calibrations.unrefined if arrangements is None else calibrations.refined
-            calibrated = calibration(raw.double().numpy())
+            calibrated = calibration(mass[:, 0].double().numpy())
             confidence = np.where(aa.CHI_MASK[scene.aatype.numpy()][:, 0], calibrated, 1.0)
         samples.append(
             Sidechains(

@@ -11,15 +11,15 @@ from torch import Tensor
 from bindrae.geometry.kinematics import angles_to_circle
 from bindrae.prediction.polish import polish
 from bindrae.prediction.reach import reach_partners
-from bindrae.prediction.rotamers import Rotamers, same_chi1
+from bindrae.prediction.rotamers import Rotamers
 from bindrae.prediction.scene import Scene, build_unrefined
-from bindrae.prediction.search import Energies, best_combination, candidate_energies, sample_arrangements
+from bindrae.prediction.search import best_combination, candidate_energies, sample_arrangements
 
 __all__ = [
     "POLISH_WEIGHT", "WEIGHT", "Arrangements", "Refined", "Scene", "build_unrefined", "draw_unrefined", "refine_chis",
 ]  # fmt: skip
 
-WEIGHT = 20.0
+WEIGHT = 10.0
 """Cost of an overlap of 1 A (nats) in the search; chosen with `bindrae.prediction.tune`, see docs/prediction.md."""
 POLISH_WEIGHT = 200.0
 """The same in the gradient steps, where a turn of one standard deviation costs half a nat."""
@@ -32,14 +32,13 @@ class Refined:
     circle: Tensor  # [N, 7, 2] torsions
     xyz: Tensor  # [N, 14, 3] angstrom
     mask: Tensor  # [N, 14] bool
-    chi1_probability: Tensor  # [N] that chi1 lies within 20 degrees, seeing what the other side chains leave free
 
 
 class Arrangements:
     """All candidates of all residues on one backbone, with what they cost alone and together.
 
     Every residue has its candidates; an arrangement costs minus the logarithm of the model's probabilities plus the
-    overlaps of its atoms. Arrangements are sampled, which tells how probable each candidate is when all others move.
+    overlaps of its atoms.
 
     Parameters
     ----------
@@ -53,7 +52,7 @@ class Arrangements:
     polish_weight : float
         The same in the gradient steps that follow the choice; 0 leaves these out.
     seed : int
-        Of the sampling.
+        Of the search.
     """
 
     @torch.no_grad()
@@ -66,7 +65,7 @@ class Arrangements:
         polish_weight: float = POLISH_WEIGHT,
         seed: int = 0,
     ) -> None:
-        self.scene, self.polish_weight, self.seed = scene, polish_weight, seed
+        self.scene, self.polish_weight = scene, polish_weight
         rotamers = reach_partners(scene, circle, rotamers)
         first_alone = torch.arange(rotamers.chi.shape[1]) == 0
         there = torch.isfinite(rotamers.log_p) & (scene.movable.unsqueeze(-1) | first_alone)
@@ -79,19 +78,11 @@ class Arrangements:
             self.xyz.double().numpy(), self.mask.numpy(), row.numpy(), log_p.double().numpy(), scene.aatype.numpy(),
             scene.linked.numpy(), scene.obstacles, weight,
         )  # fmt: skip
-        self._start = best_combination(self.energies, seed)
-        probable, _ = sample_arrangements(self.energies, self._start, np.random.default_rng((seed, 1)))
-        support = same_chi1(rotamers.chi[row, place, 0].double().numpy(), self.energies.first, probable)
-        # Of candidates with one chi1 the likeliest comes first.
-        self._score = -np.log(support + 1e-6) - np.log(probable + 1e-6)
-        # What the candidates do not cover is no hit.
-        covered = torch.zeros(len(circle)).index_add(0, row, log_p.exp().float()).clamp(max=1.0)
-        self.chi1_probability = torch.as_tensor(support).float() * covered[row]
+        self._best = best_combination(self.energies, seed)
 
     def best(self) -> Refined:
-        """The side chains that are probable each by itself, and free of overlaps together."""
-        energies = Energies(self.energies.first, self._score, self.energies.pairs)
-        return self._finish(best_combination(energies, self.seed))
+        """The arrangement of least cost."""
+        return self._finish(self._best)
 
     def draw(self, rng: np.random.Generator, temperature: float) -> Refined:
         """One arrangement drawn by its cost.
@@ -102,7 +93,7 @@ class Arrangements:
         temperature : float
             1 draws as the model says; less, closer to the best.
         """
-        return self._finish(sample_arrangements(self.energies, self._start, rng, temperature)[1])
+        return self._finish(sample_arrangements(self.energies, self._best, rng, temperature))
 
     @torch.no_grad()
     def _finish(self, state: np.ndarray) -> Refined:
@@ -114,7 +105,7 @@ class Arrangements:
                 scene.frames, circle, self.spread[chosen], xyz, mask, scene.aatype, scene.linked, scene.movable,
                 scene.obstacles, self.polish_weight,
             )  # fmt: skip
-        return Refined(circle, xyz, mask, self.chi1_probability[chosen])
+        return Refined(circle, xyz, mask)
 
 
 def refine_chis(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bindrae.chem import residues as aa
 from bindrae.data.batch import IPABatch
 from bindrae.geometry.kinematics import angles_to_circle
-from bindrae.model.heads import CHI1, MultimodalHead, bin_centres
+from bindrae.model.context import KnownSidechains
+from bindrae.model.heads import MultimodalHead, bin_centres
 from bindrae.model.stage1 import Stage1, Stage1Output
+from bindrae.structure.torsions import CHI1
 
 WITHIN = math.radians(20.0)
 """Half width of a mode: what lies within counts as the same conformation, as in the chi accuracies."""
@@ -62,8 +63,15 @@ class HeadInputs:
 
 
 @torch.inference_mode()
-def run_model(model: Stage1, batch: IPABatch) -> tuple[Stage1Output, HeadInputs]:
+def run_model(model: Stage1, batch: IPABatch, known: KnownSidechains | None = None) -> tuple[Stage1Output, HeadInputs]:
     """Run the model on a batch of one complex, and keep what its head was given.
+
+    Parameters
+    ----------
+    model : Stage1
+    batch : IPABatch
+    known : KnownSidechains, optional
+        Side chains to show throughout.
 
     Raises
     ------
@@ -75,7 +83,7 @@ def run_model(model: Stage1, batch: IPABatch) -> tuple[Stage1Output, HeadInputs]
     given: list[tuple[Tensor, ...]] = []
     handle = model.head.register_forward_pre_hook(lambda _, arguments: given.append(arguments[:3]))
     try:
-        output = model(batch)
+        output = model(batch, known=known)
     finally:
         handle.remove()
     return output, HeadInputs(model.head, *given[-1])
@@ -190,31 +198,6 @@ def modes(logits: Tensor, offsets: Tensor, periodic: Tensor, count: int) -> tupl
 def wrap(angle: Tensor) -> Tensor:
     """Angles in [-pi, pi)."""
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
-
-
-def same_chi1(chi1: np.ndarray, first: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Probability of all candidates of a residue whose chi1 is within 20 degrees of each one's.
-
-    Parameters
-    ----------
-    chi1 : numpy.ndarray
-        [V] radians.
-    first : numpy.ndarray
-        [N + 1] place of each residue's first candidate.
-    probability : numpy.ndarray
-        [V] of each candidate.
-
-    Returns
-    -------
-    numpy.ndarray
-        [V].
-    """
-    out = np.empty_like(probability)
-    for start, stop in zip(first[:-1].tolist(), first[1:].tolist(), strict=True):
-        own = chi1[start:stop]
-        away = np.abs(np.angle(np.exp(1j * (own[:, None] - own[None]))))
-        out[start:stop] = (away <= WITHIN) @ probability[start:stop]
-    return out
 
 
 @torch.inference_mode()

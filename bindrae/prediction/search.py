@@ -5,6 +5,7 @@ Energies are in nats: minus the logarithm of the model's probability, plus what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,8 @@ from bindrae.chem import residues as aa
 from bindrae.prediction import overlap as ov
 from bindrae.prediction.obstacles import Obstacles
 
-_TEMPERATURES = np.geomspace(3.0, 0.1, 12)  # of the annealing sweeps (nats)
-_BURN_IN, _SWEEPS = 4, 12  # of the sampling of marginals
+_TEMPERATURES = tuple(np.geomspace(3.0, 0.1, 12).tolist())  # of the annealing sweeps (nats)
+_SWEEPS = 12  # of the sampling
 _MOST_OVERLAP = 1.2  # a deeper overlap costs no more (A): one hopeless contact must not decide alone
 _DISULFIDE_GAIN, _DISULFIDE_WIDTH = 4.0, 0.4  # nats, A
 _FIRST_MOVING = aa.SLOT_CB + 1
@@ -28,6 +29,11 @@ class Energies:
     first: np.ndarray  # [N + 1] int64
     alone: np.ndarray  # [V]
     pairs: dict[tuple[int, int], np.ndarray]  # rows i < j to [K_i, K_j]
+
+    def total(self, state: np.ndarray) -> float:
+        """Energy of an arrangement: `state` [N] holds the place of each residue's candidate."""
+        pairs = sum(float(table[state[r], state[q]]) for (r, q), table in self.pairs.items())
+        return float(self.alone[self.first[:-1] + state].sum()) + pairs
 
     def by_residue(self) -> tuple[list[np.ndarray], list[dict[int, np.ndarray]]]:
         """Energies of each residue's candidates alone, and its tables [own, other] by the other residue."""
@@ -136,7 +142,8 @@ def best_combination(energies: Energies, seed: int = 0) -> np.ndarray:
     """One candidate for each residue such that the sum of all energies is low.
 
     Candidates that can be in no best combination go first (dead-end elimination: Goldstein, Biophys. J. 66, 1335,
-    1994); what is left is annealed, each sweep asking every residue in turn.
+    1994); what is left is annealed. The result is never worse than where a descent from the candidates that are best
+    alone ends.
 
     Parameters
     ----------
@@ -150,12 +157,21 @@ def best_combination(energies: Energies, seed: int = 0) -> np.ndarray:
         [N] place of the chosen candidate among those of its residue.
     """
     alone, beside = energies.by_residue()
-    n = len(alone)
     alive = _eliminate(alone, beside)
-    state = np.array([keep[np.argmin(alone[r][keep])] for r, keep in enumerate(alive)])
-    undecided = [r for r in range(n) if len(alive[r]) > 1 and beside[r]]
+    start = np.array([keep[np.argmin(alone[r][keep])] for r, keep in enumerate(alive)])
     rng = np.random.default_rng(seed)
-    for temperature in (*_TEMPERATURES, 0.0, 0.0, 0.0):
+    found = [_anneal(alone, beside, alive, start, temperatures, rng) for temperatures in ((), _TEMPERATURES)]
+    return min(found, key=energies.total)
+
+
+def _anneal(
+    alone: list[np.ndarray], beside: list[dict[int, np.ndarray]], alive: list[np.ndarray], start: np.ndarray,
+    temperatures: Sequence[float], rng: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """Ask every undecided residue in turn, a sweep a temperature, then always for its best."""
+    state = start.copy()
+    undecided = [r for r, keep in enumerate(alive) if len(keep) > 1 and beside[r]]
+    for temperature in (*temperatures, 0.0, 0.0, 0.0):
         for r in undecided:
             keep = alive[r]
             field = alone[r].copy()
@@ -170,10 +186,8 @@ def best_combination(energies: Energies, seed: int = 0) -> np.ndarray:
 
 def sample_arrangements(
     energies: Energies, state: np.ndarray, rng: np.random.Generator, temperature: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of each candidate when all residues move, and one arrangement drawn by it.
-
-    Gibbs sampling from a given arrangement on; the conditional probabilities of all sweeps are averaged.
+) -> np.ndarray:
+    """One arrangement drawn by its cost, by Gibbs sampling from a given one on.
 
     Parameters
     ----------
@@ -186,18 +200,13 @@ def sample_arrangements(
 
     Returns
     -------
-    probability : numpy.ndarray
-        [V], sums to 1 over the candidates of each residue.
-    state : numpy.ndarray
-        [N] the last arrangement.
+    numpy.ndarray
+        [N] place of the drawn candidate among those of its residue.
     """
     alone, beside = energies.by_residue()
-    probability = np.zeros(len(energies.alone))
-    probability[energies.first[:-1]] = 1.0
     state = state.copy()
     rows = [r for r, energy in enumerate(alone) if len(energy) > 1]
-    summed = {r: np.zeros(len(alone[r])) for r in rows}
-    for sweep in range(_BURN_IN + _SWEEPS):
+    for sweep in range(_SWEEPS):
         draws = rng.random(len(rows)).tolist()
         for r, draw in zip(rows, draws, strict=True):
             if sweep and not beside[r]:
@@ -206,13 +215,8 @@ def sample_arrangements(
             for q, table in beside[r].items():
                 field += table[:, state[q]]
             p = np.exp((field.min() - field) / temperature)
-            p /= p.sum()
-            state[r] = min(int(np.searchsorted(np.cumsum(p), draw)), len(p) - 1)
-            if sweep >= _BURN_IN or not beside[r]:
-                summed[r] += p
-    for r, p in summed.items():
-        probability[energies.first[r] : energies.first[r + 1]] = p / p.sum()
-    return probability, state
+            state[r] = min(int(np.searchsorted(np.cumsum(p), draw * p.sum())), len(p) - 1)
+    return state
 
 
 def _eliminate(alone: list[np.ndarray], beside: list[dict[int, np.ndarray]]) -> list[np.ndarray]:

@@ -17,15 +17,13 @@ import torch
 from torch import Tensor
 
 from bindrae.data.batch import Sample, collate_ipa_batch
-from bindrae.data.dataset import ShardDataset
+from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
-from bindrae.evaluation.metrics import chi_errors, find_clashes
+from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, find_clashes
 from bindrae.model.stage1 import Stage1, load_model
 from bindrae.prediction.refine import POLISH_WEIGHT, WEIGHT, Refined, Scene, build_unrefined, refine_chis
 from bindrae.prediction.rotamers import HeadInputs, Rotamers, mass_around, propose_rotamers, run_model
 from bindrae.progress import track
-
-_WITHIN_DEG = 20.0
 
 
 @dataclass
@@ -40,9 +38,12 @@ class Trial:
 
     def unrefined(self) -> Refined:
         """The model's own choice for each residue."""
-        mass = mass_around(self.inputs, torch.atan2(*self.circle[:, 3:].unbind(-1)))
-        sure = torch.ones(len(self.circle)) if mass is None else mass[:, 0]
-        return Refined(self.circle, *build_unrefined(self.scene, self.circle), sure)
+        return Refined(self.circle, *build_unrefined(self.scene, self.circle))
+
+    def chi1_probability(self, circle: Tensor) -> np.ndarray:
+        """[N] model's probability that chi1 is within 20 degrees of that of `circle`; 1 without a distribution."""
+        mass = mass_around(self.inputs, torch.atan2(*circle[:, 3:].unbind(-1)))
+        return np.ones(len(circle)) if mass is None else mass[:, 0].double().numpy()
 
     def chi_errors(self, circle: Tensor) -> np.ndarray:
         """[N, 4] degrees."""
@@ -57,11 +58,6 @@ def try_sample(model: Stage1, identifier: str, sample: Sample) -> Trial:
     circle = output.torsions.circle[0]
     scene = Scene.of_sample(sample, batch, circle)
     return Trial(sample, scene, circle, propose_rotamers(output, inputs, scene.movable), inputs)
-
-
-def even_choice(dataset: ShardDataset, most: int) -> list[int]:
-    """At most so many complexes, evenly over a dataset."""
-    return np.linspace(0, len(dataset) - 1, min(len(dataset), most)).astype(int).tolist()
 
 
 def figures(trials: list[Trial], predict: Callable[[Trial], Refined]) -> dict[str, float]:
@@ -81,7 +77,7 @@ def figures(trials: list[Trial], predict: Callable[[Trial], Refined]) -> dict[st
         found = predict(trial)
         seconds += time.monotonic() - start
         error, defined = trial.chi_errors(found.circle), trial.sample["torsion_mask"][:, 3:].numpy()
-        right = error < _WITHIN_DEG
+        right = error < ACCURACY_DEG[0]
         with_chi = defined[:, 0]
         hits["chi1"].append(right[with_chi, 0])
         hits["pocket_chi1"].append(right[with_chi & trial.sample["contact"].numpy(), 0])
@@ -106,7 +102,7 @@ def crystal(trial: Trial) -> Refined:
     """The truth itself: what the figures say of a perfect prediction."""
     true = trial.sample["torsion_angles"]
     circle = torch.stack([torch.sin(true), torch.cos(true)], dim=-1)
-    return Refined(circle, trial.sample["atom14"], trial.sample["atom14_mask"], torch.ones(len(true)))
+    return Refined(circle, trial.sample["atom14"], trial.sample["atom14_mask"])
 
 
 def main() -> None:
@@ -121,9 +117,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    model, dataset = load_model(given.model), ShardDataset(DataLayout(given.data), given.side)
-    chosen = even_choice(dataset, given.max_complexes)
-    trials = [try_sample(model, *dataset[i]) for i in track(chosen, len(chosen), "predict")]
+    model = load_model(given.model)
+    dataset = even_part(ShardDataset(DataLayout(given.data), given.side), given.max_complexes)
+    trials = [try_sample(model, *dataset[i]) for i in track(range(len(dataset)), len(dataset), "predict")]
     rows: dict[str, Callable[[Trial], Refined]] = {"crystal": crystal, "model alone": Trial.unrefined}
     for weight in map(float, given.weights.split(",")):
         for polish in map(float, given.polish.split(",")):

@@ -32,6 +32,7 @@ CONTENTS = (
     ("refinement", "Refinement"),
     ("reliability", "Reliability"),
     ("complexes", "Complexes"),
+    ("predicted", "Predicted structures"),
     ("settings", "Settings"),
     ("software", "Software and hardware"),
     ("time", "Time"),
@@ -62,6 +63,7 @@ def report_page(
     training: dict[str, Any],
     evaluation: dict[str, Any],
     epochs: list[dict[str, Any]],
+    predicted: list[dict[str, Any]],
     settings: dict[str, Any],
     environment: list[tuple[str, str]],
 ) -> str:
@@ -74,6 +76,8 @@ def report_page(
         The contents of quality.json, training.json and evaluation.json.
     epochs : list of dict
         The epoch records of metrics.jsonl.
+    predicted : list of dict
+        From `predicted_structures`.
     settings : dict
         Nested; shown with dotted keys.
     environment : list of (str, str)
@@ -92,7 +96,7 @@ def report_page(
         "report.html.j2",
         title=title,
         dataset=dataset,
-        contents=CONTENTS,
+        contents=[entry for entry in CONTENTS if predicted or entry[0] != "predicted"],
         quality=quality,
         evaluation=evaluation,
         n_epochs=len(epochs),
@@ -115,6 +119,7 @@ def report_page(
             "differences": difference_rows(evaluation["comparison"].get("model_minus_no_learning", {})),
             "failed": [[str(f["id"]), str(f["message"])] for f in evaluation["failed"][:MAX_NAMES]],
             "complexes": _complex_rows(complexes)[:MAX_COMPLEXES],
+            "predicted": _predicted_rows(predicted)[:MAX_COMPLEXES],
             "settings": settings_rows(settings),
             "software": [
                 ["attention backend", text(evaluation["attention"])],
@@ -125,6 +130,7 @@ def report_page(
             "seconds": _seconds(quality, training, evaluation),
         },
         n_complexes=len(complexes),
+        n_predicted=len(predicted),
         n_failed=len(evaluation["failed"]),
     )
 
@@ -160,6 +166,22 @@ def _complex_rows(complexes: list[dict[str, Any]]) -> Rows:
             *(number(c.get(k), d) for k, d in keys),
         ]
         for c in ranked
+    ]
+
+
+def _predicted_rows(predicted: list[dict[str, Any]]) -> Rows:
+    """Rows of the predicted structures; failed ones say why."""
+    return [
+        [
+            str(p["id"]),
+            f"{number(p['built'])} of {number(p['residues_total'])}" if p["status"] == "done" else text(p["message"]),
+            number(p.get("mean_confidence"), 0),
+            number(p.get("clashing_atoms_pct"), 2),
+            number(p.get("ligand_clashing_atoms")),
+            number(p.get("n_chi1")),
+            number(p.get("chi1_acc20"), 1),
+        ]
+        for p in predicted
     ]
 
 

@@ -13,7 +13,14 @@ import numpy as np
 import torch
 
 from bindrae.config import ModelSettings, TrainingSettings
-from bindrae.data.dataset import SeededCrop, ShardDataset, budget_batches, create_ipa_dataloader, epoch_order
+from bindrae.data.dataset import (
+    SeededCrop,
+    ShardDataset,
+    budget_batches,
+    create_ipa_dataloader,
+    epoch_order,
+    even_part,
+)
 from bindrae.data.layout import DataLayout, RunLayout
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import atomic_path, write_sidecar
@@ -21,12 +28,12 @@ from bindrae.model.stage1 import count_parameters, save_model
 from bindrae.progress import format_seconds, track
 from bindrae.training.checkpoint import keep_best, weights_of_epoch
 from bindrae.training.interrupt import REQUEUE_EXIT_CODE, Interrupt
-from bindrae.training.losses import LOSS_NAMES
+from bindrae.training.losses import LOSS_NAMES, weighted_total
 from bindrae.training.parallel import World, join_world
 from bindrae.training.record import Record
 from bindrae.training.schedule import cosine_with_warmup
 from bindrae.training.state import TrainingState, earlier_run, fingerprint_of
-from bindrae.training.step import backward, seed_of, update
+from bindrae.training.step import StepPlan, backward, seed_of, update
 from bindrae.training.validate import HIGHER_IS_BETTER, validate
 
 NAMES = ("loss", *LOSS_NAMES)
@@ -109,7 +116,7 @@ def _train(
     torch.set_num_threads(max(1, threads // world.size))
     training = ShardDataset(layout, "train")
     if choose is None:
-        validation = ShardDataset(layout, "val")
+        validation = even_part(ShardDataset(layout, "val"), settings.validation_complexes)
     else:
         training = validation = choose(training)
     fingerprint = fingerprint_of(model_settings, settings, [training, validation], world)
@@ -150,16 +157,17 @@ def _train(
             label = f"epoch {epoch + 1}/{settings.max_epochs}"
             for step in track(ahead, len(ahead), label, "steps") if world.leads else ahead:
                 began, number = time.monotonic(), int(model.step)
-                sums = dict.fromkeys((*NAMES, "residues"), 0.0)
+                # Batches have the places before it: a seed of its own.
+                plan = StepPlan.draw(model, settings, seed_of(settings.seed, number, len(step)))
+                sums = dict.fromkeys(("residues", *(NAMES if plan.structure else ("loss", "torsion"))), 0.0)
                 for place in range(world.rank, len(step), world.size):
                     batch = next(batches)
                     losses = backward(
-                        model, batch, state.scaler, settings, world, seed_of(settings.seed, number, place),
+                        model, batch, state.scaler, settings, world, plan, seed_of(settings.seed, number, place),
                         run.checkpoints / f"replay-step-{number}.pt",
                     )  # fmt: skip
-                    sums = {name: sums[name] + losses[name] for name in NAMES} | {
-                        "residues": sums["residues"] + sum(batch.n_residues)
-                    }
+                    for name, value in {**losses, "residues": float(sum(batch.n_residues))}.items():
+                        sums[name] += value
                 # All processes learn of a signal to one of them in the same step.
                 sums = world.sum(sums | {"signal": float(interrupt.requested)})
                 rate = settings.lr * cosine_with_warmup(number, settings.warmup_steps, total_steps)
@@ -168,8 +176,8 @@ def _train(
                 norm = update(model, state.optimiser, state.scaler, settings, world, len(step))
                 state.average.update(model, number)
 
-                values = {name: sums[name] / len(step) for name in NAMES} | {"gradient_norm": norm}
-                progress.sums = {name: progress.sums.get(name, 0.0) + value for name, value in values.items()}
+                values = {name: sums[name] / len(step) for name in NAMES if name in sums} | {"gradient_norm": norm}
+                progress.add(values)
                 progress.steps += 1
                 progress.residues += int(sums["residues"])
                 seconds = time.monotonic() - began
@@ -196,7 +204,9 @@ def _train(
                     with atomic_path(weights_of_epoch(run.checkpoints, epoch + 1)) as temporary:
                         save_model(model, temporary, {"epoch": str(epoch + 1), "data": fingerprint["data"]})
             best = progress.best[0]["epoch"] == epoch + 1
-            means = {name: value / len(steps) for name, value in progress.sums.items()}
+            means = progress.means()
+            # Terms are computed in some of the steps; their sum is over what each was where it was.
+            means["loss"] = weighted_total(means, settings)
             line: dict[str, Any] = {
                 "event": "epoch",
                 "epoch": epoch + 1,

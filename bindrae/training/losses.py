@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,13 +19,15 @@ from bindrae.data.dataset import IPABatch
 from bindrae.geometry.fape import fape_loss
 from bindrae.geometry.kinematics import angles_to_circle
 from bindrae.geometry.rigid import build_frames_from_3_points
-from bindrae.model.heads import CHI1, TorsionPrediction, bin_centres
+from bindrae.model.heads import TorsionPrediction, bin_centres
 from bindrae.model.neighbours import gather_rows, nearest
 from bindrae.model.stage1 import Stage1Output
+from bindrae.structure.torsions import CHI1
 
 _PAIR_NEIGHBOURS = 16
 _RESIDUE_CHUNK = 256
 _SG = aa.ATOM14_NAMES[aa.TYPE_OF_NAME["CYS"]].index("SG")
+T = TypeVar("T", float, Tensor)
 LOSS_NAMES = ("torsion", "fape", "distance", "clash")
 
 
@@ -90,6 +94,7 @@ def torsion_loss(
     weight: Tensor,
     max_bfactor: float | None = 40.0,
     smoothing_deg: float = 0.0,
+    hidden: Tensor | None = None,
 ) -> Tensor:
     """Error of the torsions: 1 - cos for single directions, likelihood and offset for the multimodal head.
 
@@ -105,6 +110,8 @@ def torsion_loss(
         See `chi_trains`.
     smoothing_deg : float
         Width of the target distribution of a chi (degrees); 0 is the true bin alone.
+    hidden : Tensor, optional
+        [B, N] bool, residues whose side chain the network was not shown; only their chis count. All by default.
 
     Returns
     -------
@@ -115,7 +122,8 @@ def torsion_loss(
     cosine = (pred.circle * true).sum(-1)
     norm = (torch.sqrt((pred.raw**2).sum(-1) + 1e-8) - 1) ** 2
     backbone = batch.torsion_mask[..., :CHI1] * weight.unsqueeze(-1)
-    chi = chi_trains(batch, max_bfactor) * weight.unsqueeze(-1)
+    trains = chi_trains(batch, max_bfactor)
+    chi = (trains if hidden is None else trains & hidden.unsqueeze(-1)) * weight.unsqueeze(-1)
     periodic = _table("pi_periodic", weight.device)[batch.aatype]
     if pred.chi_logits is None or pred.chi_offsets is None:
         chi_cosine = torch.where(periodic, cosine[..., CHI1:].abs(), cosine[..., CHI1:])
@@ -300,8 +308,22 @@ def _may_clash(aatype: Tensor, linked: Tensor, number: Tensor, near: Tensor, row
     return free
 
 
-def stage1_loss(output: Stage1Output, batch: IPABatch, settings: TrainingSettings, step: int) -> dict[str, Tensor]:
-    """All losses of a batch.
+def weighted_total(losses: Mapping[str, T], settings: TrainingSettings) -> T:
+    """Sum of the terms that are there, each times its weight."""
+    weights = (settings.weight_torsion, settings.weight_fape, settings.weight_distance, settings.weight_clash)
+    terms = [weight * losses[name] for weight, name in zip(weights, LOSS_NAMES, strict=True) if name in losses]
+    return sum(terms[1:], terms[0])
+
+
+def stage1_loss(
+    output: Stage1Output,
+    batch: IPABatch,
+    settings: TrainingSettings,
+    step: int,
+    hidden: Tensor | None = None,
+    structure: bool = True,
+) -> dict[str, Tensor]:
+    """The losses of a batch.
 
     Parameters
     ----------
@@ -310,33 +332,48 @@ def stage1_loss(output: Stage1Output, batch: IPABatch, settings: TrainingSetting
     settings : TrainingSettings
     step : int
         Steps done; the pocket weight rises over the first ``pocket_warmup_steps``.
+    hidden : Tensor, optional
+        [B, N] bool, residues whose side chain the network was not shown; those of the others do not count.
+    structure : bool
+        Compute the losses on atoms too.
 
     Returns
     -------
     dict of str to Tensor
-        ``loss`` (the weighted total) and its terms; all float32 scalars.
+        ``loss`` (the weighted total) and its terms, those that were computed; all float32 scalars.
     """
     with torch.autocast(batch.N.device.type, enabled=False):
         progress = 1.0 if settings.pocket_warmup_steps == 0 else min(1.0, step / settings.pocket_warmup_steps)
         weight = (1 + settings.pocket_kappa * progress * batch.w_res) * batch.node_mask
-        true, true_mask = rename_ambiguous(output.atom14, batch.atom14, batch.atom14_mask, batch.aatype)
-        mask = true_mask & output.atom14_mask
-        true_frames = build_frames_from_3_points(true[:, :, 0], true[:, :, 1], true[:, :, 2])
-        index, valid = neighbour_pairs(output.atom14, batch.node_mask)
         losses = {
             "torsion": torsion_loss(
-                output.torsions, batch, weight, settings.max_bfactor, settings.chi_smoothing_deg
-            ),
-            "fape": fape_loss(
-                output.frames, true_frames, output.atom14.flatten(1, 2), true.flatten(1, 2), batch.node_mask,
-                mask.flatten(1), weight.unsqueeze(-1).expand(-1, -1, aa.N_SLOTS).flatten(1),
-            ),
-            "distance": distance_loss(output.atom14, true, mask, weight, index, valid),
-            "clash": clash_penalty(
-                output.atom14, output.atom14_mask, batch.aatype, batch.linked, index, valid, batch.ligand_xyz,
-                batch.ligand_radius, batch.ligand_mask,
-            ),
-        }  # fmt: skip
-        weights = (settings.weight_torsion, settings.weight_fape, settings.weight_distance, settings.weight_clash)
-        total = sum((w * losses[name] for w, name in zip(weights, LOSS_NAMES, strict=True)), torch.zeros(()))
-        return {"loss": total, **losses}
+                output.torsions, batch, weight, settings.max_bfactor, settings.chi_smoothing_deg, hidden
+            )
+        }
+        if structure:
+            losses |= _structure_losses(output, batch, weight, hidden)
+        return {"loss": weighted_total(losses, settings), **losses}
+
+
+def _structure_losses(
+    output: Stage1Output, batch: IPABatch, weight: Tensor, hidden: Tensor | None
+) -> dict[str, Tensor]:
+    own = output.atom14_mask
+    if hidden is not None:
+        beyond = torch.arange(aa.N_SLOTS, device=own.device) > aa.SLOT_CB
+        own = own & ~(beyond & ~hidden.unsqueeze(-1))
+    true, true_mask = rename_ambiguous(output.atom14, batch.atom14, batch.atom14_mask, batch.aatype)
+    mask = true_mask & own
+    true_frames = build_frames_from_3_points(true[:, :, 0], true[:, :, 1], true[:, :, 2])
+    index, valid = neighbour_pairs(output.atom14, batch.node_mask)
+    return {
+        "fape": fape_loss(
+            output.frames, true_frames, output.atom14.flatten(1, 2), true.flatten(1, 2), batch.node_mask,
+            mask.flatten(1), weight.unsqueeze(-1).expand(-1, -1, aa.N_SLOTS).flatten(1),
+        ),
+        "distance": distance_loss(output.atom14, true, mask, weight, index, valid),
+        "clash": clash_penalty(
+            output.atom14, own, batch.aatype, batch.linked, index, valid, batch.ligand_xyz, batch.ligand_radius,
+            batch.ligand_mask,
+        ),
+    }  # fmt: skip

@@ -16,11 +16,11 @@ TARGET_PERCENT = 95.0
 
 
 def overfit_settings(epochs: int) -> TrainingSettings:
-    """A recipe without anything that keeps a network from learning by heart: no noise, no smoothing, no decay."""
+    """A recipe without what keeps a network from learning by heart: noise, smoothing, decay, shown side chains."""
     return TrainingSettings(
         max_epochs=epochs, patience=epochs, select_by="chi1_acc20", batch_size=1, max_residues=2000, lr=3e-3,
         weight_decay=0.0, warmup_steps=20, pocket_kappa=0.0, max_bfactor=None, noise_start_step=10**9, ema_decay=0.0,
-        chi_smoothing_deg=0.0,
+        chi_smoothing_deg=0.0, shown_fraction=0.0, structure_fraction=1.0,
     )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def run_overfit(
     run : RunLayout
         A folder of its own: the run starts over each time.
     model : ModelSettings
-        Dropout is set to 0 and the ligand's FiLM to full strength.
+        Dropout is set to 0, the ligand's FiLM to full strength, and nothing is shown.
     complexes : int
         How many to learn.
     epochs : int
@@ -58,7 +58,7 @@ def run_overfit(
             raise BindraeError(f"the training side holds {len(dataset)} complexes, not {complexes}", "ask for fewer")
         return dataset.take(np.argsort(dataset.lengths, kind="stable")[:complexes].tolist())
 
-    model = model.model_copy(update={"dropout": 0.0, "ligand_warmup_steps": 0})
+    model = model.model_copy(update={"dropout": 0.0, "ligand_warmup_steps": 0, "recycles": 0})
     run_training(layout, run, model, overfit_settings(epochs), threads=threads, fresh=True, choose=smallest)
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     best = max(line["val"]["chi1_acc20"] for line in lines if line["event"] == "epoch")

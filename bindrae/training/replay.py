@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from bindrae.config import ModelSettings, TrainingSettings
 from bindrae.data.batch import IPABatch
 from bindrae.errors import BindraeError
+from bindrae.model.context import KnownSidechains
 from bindrae.model.stage1 import Stage1
-from bindrae.training.losses import stage1_loss
-from bindrae.training.step import AUTOCAST
+from bindrae.training.step import losses_of
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -77,18 +77,18 @@ def replay(path: Path) -> dict[str, float]:
     model.load_state_dict(state["model"])
     batch = IPABatch(**state["batch"])
     print(f"complexes {', '.join(batch.pdb_ids)}, losses then: {state['losses']}")
-    outputs: list[Any] = []
+    known = None if state["known"] is None else KnownSidechains(**state["known"])
+    found: list[dict[str, torch.Tensor]] = []
 
     def run() -> None:
-        torch.manual_seed(state["seed"])
-        with torch.autocast("cpu", dtype=AUTOCAST.get(settings.precision), enabled=settings.precision in AUTOCAST):
-            outputs.append(model(batch, teacher_forcing=True))
+        structure = len(state["losses"]) > 2  # more than the total and the torsion loss
+        found.append(losses_of(model, batch, known, settings, torch.device("cpu"), structure, state["seed"]))
 
     with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
         warnings.simplefilter("ignore")  # the traceback of the forward pass, which the hooks below name better
         bad = first_bad_module(model, run)
         print(f"first module with a bad output: {bad or 'none, all are finite'}")
-        losses = stage1_loss(outputs[0], batch, settings, int(model.step))
+        losses = found[0]
         values = {name: value.item() for name, value in losses.items()}
         print(f"losses now: {values}")
         try:

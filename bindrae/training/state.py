@@ -28,14 +28,26 @@ class Progress:
     epoch: int = 0  # epochs done
     steps: int = 0  # steps done in the running epoch
     sums: dict[str, float] = field(default_factory=dict)  # of the running epoch: losses, gradient norm
+    counts: dict[str, int] = field(default_factory=dict)  # steps that each sum is over
     residues: int = 0
     seconds: float = 0.0
     best: list[dict[str, Any]] = field(default_factory=list)  # score (lower is better) and epoch, best first
     record_bytes: int = 0
 
+    def add(self, values: dict[str, float]) -> None:
+        """Take in the values of a step; a step need not have all of them."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """Mean of each value over the steps that had it."""
+        return {name: value / self.counts[name] for name, value in self.sums.items()}
+
     def close_epoch(self) -> None:
         """Count the epoch and clear what belongs to it."""
-        self.epoch, self.steps, self.sums, self.residues, self.seconds = self.epoch + 1, 0, {}, 0, 0.0
+        self.epoch, self.steps, self.residues, self.seconds = self.epoch + 1, 0, 0, 0.0
+        self.sums, self.counts = {}, {}
 
 
 @dataclass

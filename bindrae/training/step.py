@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,12 @@ from bindrae.config import TrainingSettings
 from bindrae.data.batch import IPABatch
 from bindrae.data.storage import atomic_path
 from bindrae.geometry.rigid import add_rigid_noise, build_frames_from_3_points
+from bindrae.model.context import KnownSidechains
 from bindrae.model.features import rebuild_backbone
 from bindrae.model.stage1 import Stage1
 from bindrae.training.losses import stage1_loss
 from bindrae.training.parallel import World
+from bindrae.training.showing import show_sidechains
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -41,11 +43,21 @@ def with_noise(batch: IPABatch, settings: TrainingSettings, generator: torch.Gen
     return replace(batch, N=N, Ca=CA, C=C)
 
 
-def draw_recycles(model: Stage1, settings: TrainingSettings) -> int:
-    """Recycles of one batch: every number up to the model's must have been seen in training, also none."""
-    if int(model.step) < settings.recycle_start_step:
-        return 0
-    return int(torch.randint(model.settings.recycles + 1, ()))
+@dataclass(frozen=True)
+class StepPlan:
+    """What all batches of a step have in common, so that the processes that share them take equally long."""
+
+    shows: bool  # side chains
+    structure: bool  # losses on atoms
+
+    @classmethod
+    def draw(cls, model: Stage1, settings: TrainingSettings, seed: int) -> StepPlan:
+        """The plan of a step, from its seed."""
+        shows, structure = np.random.default_rng(seed).random(2)
+        return cls(
+            model.settings.recycles > 0 and bool(shows < settings.shown_fraction),
+            bool(structure < settings.structure_fraction),
+        )
 
 
 def backward(
@@ -54,16 +66,21 @@ def backward(
     scaler: torch.amp.GradScaler,
     settings: TrainingSettings,
     world: World,
+    plan: StepPlan,
     seed: int,
     replay: Path,
 ) -> dict[str, float]:
     """Losses of one batch, their gradients added to those of the step's earlier batches.
 
-    Everything random (noise, dropout, recycling) is drawn from `seed` alone: a resumed run, or another number of
-    processes, draws the same.
+    Everything random (noise, shown side chains, dropout) is drawn from `seed` alone: a resumed run, or another number
+    of processes, draws the same.
 
     Parameters
     ----------
+    plan : StepPlan
+        Of the step.
+    seed : int
+        Of the batch.
     replay : Path
         Where a batch whose loss is not finite is kept; see `bindrae.training.replay`.
 
@@ -72,24 +89,40 @@ def backward(
     FloatingPointError
         When a loss is not finite, with the ids of the batch.
     """
-    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     if int(model.step) >= settings.noise_start_step:
-        batch = with_noise(batch, settings, torch.Generator().manual_seed(seed))
-    batch = batch.to(world.device)
-    with torch.autocast(
-        world.device.type, dtype=AUTOCAST.get(settings.precision), enabled=settings.precision in AUTOCAST
-    ):
-        output = model(batch, teacher_forcing=True, recycles=draw_recycles(model, settings))
-    losses = stage1_loss(output, batch, settings, int(model.step))
+        batch = with_noise(batch, settings, generator)
+    known = show_sidechains(batch, settings, generator) if plan.shows else None
+    losses = losses_of(model, batch, known, settings, world.device, plan.structure, seed)
     values = {name: value.item() for name, value in losses.items()}
     if not np.isfinite(list(values.values())).all():
-        keep_replay(replay, model, batch, settings, seed, values)
+        keep_replay(replay, model, batch, known, settings, seed, values)
         raise FloatingPointError(
             f"loss {values} at step {int(model.step)} on complexes {', '.join(batch.pdb_ids)}; "
             f"`python -m bindrae.training.replay {replay}` runs this batch again and names the first bad tensor"
         )
     scaler.scale(losses["loss"]).backward()
     return values
+
+
+def losses_of(
+    model: Stage1,
+    batch: IPABatch,
+    known: KnownSidechains | None,
+    settings: TrainingSettings,
+    device: torch.device,
+    structure: bool,
+    seed: int,
+) -> dict[str, Tensor]:
+    """Forward pass and losses of a batch as it is trained on; dropout is drawn from `seed`."""
+    torch.manual_seed(seed)
+    batch = batch.to(device)
+    if known is not None:
+        known = KnownSidechains(*(x.to(device, non_blocking=True) for x in known))
+    with torch.autocast(device.type, dtype=AUTOCAST.get(settings.precision), enabled=settings.precision in AUTOCAST):
+        output = model(batch, teacher_forcing=True, known=known)
+    hidden = None if known is None else ~known.shown
+    return stage1_loss(output, batch, settings, int(model.step), hidden, structure)
 
 
 def update(
@@ -120,9 +153,10 @@ def update(
 
 
 def keep_replay(
-    path: Path, model: Stage1, batch: IPABatch, settings: TrainingSettings, seed: int, losses: dict[str, float]
-) -> None:
-    """Write what is needed to run one batch again exactly: weights, settings, seed and the batch itself."""
+    path: Path, model: Stage1, batch: IPABatch, known: KnownSidechains | None, settings: TrainingSettings, seed: int,
+    losses: dict[str, float],
+) -> None:  # fmt: skip
+    """Write what is needed to run one batch again exactly: weights, settings, seed, the batch and what it was shown."""
     tensors = {f.name: getattr(batch, f.name) for f in fields(batch)}
     state = {
         "model": model.state_dict(),
@@ -130,6 +164,7 @@ def keep_replay(
         "training": settings.model_dump(mode="json"),
         "seed": seed,
         "losses": losses,
+        "known": known if known is None else known._asdict(),
         "batch": {name: x.cpu() if isinstance(x, Tensor) else x for name, x in tensors.items()},
     }
     with atomic_path(path) as temporary:

@@ -20,6 +20,7 @@ from bindrae.data.dataset import (
     create_ipa_dataloader,
     crop_sample,
     epoch_order,
+    even_part,
 )
 from bindrae.data.layout import SIDES, DataLayout
 from bindrae.data.schema import iterate_rows
@@ -215,3 +216,11 @@ def test_batches_of_one_step_are_of_about_the_same_size(together: int) -> None:
     # Processes that share a step wait for the largest of its batches.
     assert steps.max(1).sum() < 0.97 * shuffled.max(1).sum()
     assert np.ptp(steps, axis=1).mean() < 0.85 * np.ptp(shuffled, axis=1).mean()
+
+
+def test_an_even_part_reaches_from_end_to_end(demo_layout: DataLayout) -> None:
+    whole = ShardDataset(demo_layout, "all")
+    part = even_part(whole, 3)
+    assert part.ids == [whole.ids[0], whole.ids[len(whole) // 2], whole.ids[-1]]
+    assert even_part(whole, None).ids == even_part(whole, 100).ids == whole.ids
+    assert torch.equal(part[2][1]["aatype"], whole[len(whole) - 1][1]["aatype"])

@@ -40,8 +40,9 @@ def residues(hits: np.ndarray) -> pd.DataFrame:
     return table
 
 
-def test_the_grid_of_the_repository_is_sound_for_every_row_and_seed() -> None:
-    grid, base = read_grid(ROOT / "config" / "grids" / "ablation.yaml"), BASE
+@pytest.mark.parametrize("name", ["ablation", "probes"])
+def test_the_grids_of_the_repository_are_sound_for_every_row_and_seed(name: str) -> None:
+    grid, base = read_grid(ROOT / "config" / "grids" / f"{name}.yaml"), BASE
     seen = {}
     for row in grid.rows:
         for seed in grid.seeds:

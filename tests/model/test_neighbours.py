@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from bindrae.model.neighbours import RadialBasis, gather_rows
+from bindrae.model.neighbours import gather_rows
+from bindrae.model.radial import RadialBasis
 
 
 def test_bumps_are_gaussians_that_end_at_twice_their_width() -> None:

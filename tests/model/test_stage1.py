@@ -7,9 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from bindrae.chem import residues as aa
 from bindrae.config import ModelSettings, read_yaml
 from bindrae.data.dataset import IPABatch, collate_ipa_batch
 from bindrae.errors import BindraeError
+from bindrae.model.context import GROUPS, KnownSidechains, can_be_shown
 from bindrae.model.stage1 import Stage1, Stage1Output, count_parameters, load_model, save_model
 from tests.batches import random_batch, random_rotation, random_sample
 
@@ -17,8 +19,14 @@ PRESETS = Path(__file__).parents[2] / "config" / "model"
 TINY = {"c_s": 32, "c_z": 16, "c_hidden": 8, "heads": 4, "depth": 2, "qk_points": 2, "v_points": 3, "d_lig": 16,
         "ligand_heads": 4, "local_neighbours": 8, "local_hidden": 32, "ligand_neighbours": 5, "edge_neighbours": 6,
         "dropout": 0.0, "ligand_warmup_steps": 0}  # fmt: skip
-BASELINE_LIKE = {"local_neighbours": 0, "ligand_neighbours": 0, "ligand_shared": True, "chi_head": "sincos"}
-VARIANTS = [{}, BASELINE_LIKE, {"attention": "reference"}, {"recycles": 2}]
+BASELINE_LIKE = {
+    "local_neighbours": 0,
+    "ligand_neighbours": 0,
+    "ligand_shared": True,
+    "chi_head": "sincos",
+    "recycles": 0,
+}
+VARIANTS = [{}, BASELINE_LIKE, {"attention": "reference"}, {"recycles": 0}, {"recycles": 2}]
 
 
 def build(**changes: object) -> Stage1:
@@ -172,7 +180,7 @@ def test_covalent_pairs_can_be_marked_by_a_hook_on_the_edges() -> None:
 
     assert model.residue_edges is not None
     handle = model.residue_edges.register_forward_hook(bonded)
-    assert not torch.allclose(continuous(run(model, batch)), before, atol=1e-3)
+    assert not torch.allclose(continuous(run(model, batch)), before, atol=1e-4)
     handle.remove()
     assert torch.equal(continuous(run(model, batch)), before)
 
@@ -211,18 +219,93 @@ def test_files_that_are_no_model_are_refused(tmp_path: Path) -> None:
         load_model(tmp_path / "other")
 
 
-def test_recycling_sees_the_side_chains_of_the_pass_before() -> None:
+def chis(batch: IPABatch) -> torch.Tensor:
+    angles = batch.torsion_angles[..., 3:]
+    return torch.stack([angles.sin(), angles.cos()], dim=-1)
+
+
+@torch.no_grad()
+def shown(model: Stage1, batch: IPABatch, chi: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return continuous(model(batch, recycles=0, known=KnownSidechains(chi, mask)))
+
+
+def test_side_chains_that_are_shown_change_their_neighbours_and_hidden_ones_do_not() -> None:
+    model, batch = build(recycles=1), random_batch(30)
+    mask = batch.residue_index % 2 == 0
+    base = shown(model, batch, chis(batch), mask)
+    turned = chis(batch).flip(-1)
+    # Not an angle of a hidden residue is read.
+    hidden_turned = torch.where(mask[..., None, None], chis(batch), turned)
+    assert torch.equal(shown(model, batch, hidden_turned, mask), base)
+    shown_turned = torch.where(mask[..., None, None], turned, chis(batch))
+    assert (shown(model, batch, shown_turned, mask) - base)[~mask].abs().max() > 1e-3
+    assert not torch.allclose(shown(model, batch, chis(batch), torch.zeros_like(mask)), base, atol=1e-3)
+
+
+def test_an_untrained_context_says_nothing() -> None:
     batch = random_batch(30, 18)
-    once, twice = build(recycles=1), build(recycles=2)
-    twice.load_state_dict(once.state_dict())
-    outputs = [continuous(run(model, batch)) for model in (once, twice)]
-    assert not torch.allclose(outputs[0], outputs[1], atol=1e-3)
-    # Its branches begin at 0: an untrained recycler leaves the first pass as it is.
     torch.manual_seed(0)
-    fresh = Stage1(ModelSettings(**TINY, recycles=3)).eval()
-    bare = Stage1(ModelSettings(**TINY)).eval()
+    fresh = Stage1(ModelSettings(**TINY, recycles=1)).eval()
+    bare = Stage1(ModelSettings(**TINY, recycles=0)).eval()
     bare.load_state_dict(fresh.state_dict(), strict=False)
     torch.testing.assert_close(run(fresh, batch).atom14, run(bare, batch).atom14)
+    with pytest.raises(ValueError, match=r"settings\.recycles"):
+        bare(batch, known=KnownSidechains(chis(batch), batch.node_mask))
+
+
+def test_a_sweep_asks_each_group_with_the_side_chains_of_the_others() -> None:
+    """The sweep written out: pass by pass through `known`."""
+    model, batch = build(recycles=1), random_batch(30)
+    with torch.no_grad():
+        circle = model(batch, recycles=0).torsions.circle.clone()
+        logits = torch.zeros_like(model(batch, recycles=0).torsions.chi_logits)
+        for turn in range(GROUPS):
+            asked = (batch.residue_index + turn) % GROUPS == 0
+            shown_now = ~asked & batch.node_mask & can_be_shown(batch.aatype)
+            out = model(batch, recycles=0, known=KnownSidechains(circle[..., 3:, :], shown_now))
+            circle = torch.where(asked[..., None, None], out.torsions.circle, circle)
+            logits = torch.where(asked[..., None, None], out.torsions.chi_logits, logits)
+        whole = model(batch)
+    torch.testing.assert_close(whole.torsions.circle, circle, atol=1e-4, rtol=0)
+    torch.testing.assert_close(whole.torsions.chi_logits, logits, atol=1e-4, rtol=1e-4)
+
+
+def test_side_chains_that_are_known_stay_shown_through_the_sweeps() -> None:
+    model, batch = build(recycles=1), random_batch(30)
+    known = KnownSidechains(chis(batch), (batch.residue_index < 15) & can_be_shown(batch.aatype))
+    with torch.no_grad():
+        circle = model(batch, recycles=0, known=known).torsions.circle.clone()
+        for turn in range(GROUPS):
+            asked = (batch.residue_index + turn) % GROUPS == 0
+            chi = torch.where(known.shown[..., None, None], known.chi, circle[..., 3:, :])
+            shown_now = known.shown | (~asked & can_be_shown(batch.aatype))
+            out = model(batch, recycles=0, known=KnownSidechains(chi, shown_now))
+            circle = torch.where(asked[..., None, None], out.torsions.circle, circle)
+        whole = model(batch, known=known)
+    hidden = ~known.shown
+    torch.testing.assert_close(whole.torsions.circle[hidden], circle[hidden], atol=1e-4, rtol=0)
+
+
+def test_half_turns_that_change_nothing_are_shown_alike() -> None:
+    model, batch = build(recycles=1), random_batch(40)
+    mask = batch.residue_index % 2 == 0
+    periodic = torch.as_tensor(aa.CHI_PI_PERIODIC)[batch.aatype].unsqueeze(-1)
+    assert (periodic.squeeze(-1).any(-1) & mask).any()
+    turned = torch.where(periodic, -chis(batch), chis(batch))
+    torch.testing.assert_close(shown(model, batch, turned, mask), shown(model, batch, chis(batch), mask))
+
+
+def test_sweeps_need_a_model_that_can_be_shown_something() -> None:
+    with pytest.raises(ValueError, match=r"settings\.recycles"):
+        build(recycles=0)(random_batch(10), recycles=1)
+
+
+def test_training_mode_makes_no_sweeps() -> None:
+    model, batch = build(recycles=1), random_batch(20)
+    with torch.no_grad():
+        once = continuous(model.eval()(batch, recycles=0))
+        assert torch.equal(continuous(model.train()(batch)), once)
+        assert not torch.equal(continuous(model.eval()(batch)), once)
 
 
 def test_language_model_embeddings_are_used_and_their_width_checked() -> None:

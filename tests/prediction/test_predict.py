@@ -8,16 +8,22 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import pytest
+import torch
 from prediction_cases import BACKBONE, SEQUENCE, messy_protein, scrambled, stripped
 
 from bindrae import __version__
 from bindrae.chem import residues as aa
+from bindrae.data.batch import IPABatch
 from bindrae.errors import BindraeError, RejectedComplex
 from bindrae.evaluation.metrics import find_clashes
+from bindrae.model.context import KnownSidechains
+from bindrae.model.stage1 import Stage1, Stage1Output
 from bindrae.prediction.keep import parse_places
 from bindrae.prediction.predict import Prediction, PredictionOptions, Predictor, predict_complex
+from bindrae.prediction.rotamers import HeadInputs, run_model
 from bindrae.prediction.summary import summarise
 from bindrae.prediction.write import write_prediction
+from bindrae.structure.torsions import residue_torsions
 from complexes import Atom, hetero, peptide, rename, write_pdb
 
 Key = tuple[str, str, str, str]
@@ -305,3 +311,37 @@ def test_chain_ids_that_a_pdb_file_cannot_hold(predictor: Predictor, tmp_path: P
     with pytest.raises(BindraeError, match="no room for the chain ids"):
         write_prediction(prediction, predictor, tmp_path / "out.pdb")
     assert {k[0] for k in atoms_of(written(predictor, prediction, tmp_path / "out.cif"))} == {"LONG"}
+
+
+def test_side_chains_kept_by_request_are_shown_to_the_network(
+    predictor: Predictor, protein: Path, ligand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[KnownSidechains | None] = []
+
+    def spy(model: Stage1, batch: IPABatch, known: KnownSidechains | None = None) -> tuple[Stage1Output, HeadInputs]:
+        given.append(known)
+        return run_model(model, batch, known)
+
+    monkeypatch.setattr("bindrae.prediction.predict.run_model", spy)
+    plain = predict(predictor, protein, ligand).complex
+    assert plain.kept  # TPO, which cannot be built, was not asked for
+    assert given.pop() is None
+
+    row = plain.table.name.index("TRP")
+    fixed = predict(predictor, protein, ligand, fix=(plain.place(row),)).complex
+    known = given.pop()
+    assert known is not None
+    assert torch.nonzero(known.shown[0]).flatten().tolist() == [row]
+    angles, _ = residue_torsions(
+        fixed.kept_xyz, fixed.kept_mask, fixed.table.aatype.astype(np.int64), fixed.table.linked
+    )
+    shown = torch.atan2(*known.chi[0, row].unbind(-1))[:2].numpy()
+    np.testing.assert_allclose(shown, angles[row, 3:5], atol=1e-5)
+
+    pocket = predict(predictor, protein, ligand, only_pocket=6.0).complex
+    known = given.pop()
+    assert known is not None
+    far = {row for row, why in pocket.kept.items() if why == "outside the pocket"}
+    has_chi = set(np.flatnonzero(aa.CHI_MASK[pocket.table.aatype][:, 0]).tolist())
+    assert set(torch.nonzero(known.shown[0]).flatten().tolist()) == far & has_chi
+    assert far & has_chi

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from batches import random_batch
@@ -14,7 +13,7 @@ from bindrae.config import ModelSettings
 from bindrae.model.heads import bin_centres
 from bindrae.model.stage1 import Stage1
 from bindrae.prediction.predict import Predictor
-from bindrae.prediction.rotamers import WITHIN, mass_around, modes, propose_rotamers, run_model, same_chi1, wrap
+from bindrae.prediction.rotamers import WITHIN, mass_around, modes, propose_rotamers, run_model, wrap
 
 BINS = 72
 
@@ -108,9 +107,3 @@ def test_a_head_without_distribution_has_one_candidate() -> None:
 def test_one_complex_at_a_time(predictor: Predictor) -> None:
     with pytest.raises(ValueError, match="one complex at a time"):
         run_model(predictor.model, random_batch(5, 6))
-
-
-def test_candidates_of_one_chi1_are_counted_together() -> None:
-    chi1 = np.radians([-60.0, -65.0, 175.0, -175.0, 60.0])
-    summed = same_chi1(chi1, np.array([0, 4, 5]), np.array([0.5, 0.2, 0.2, 0.1, 1.0]))
-    assert np.allclose(summed, [0.7, 0.7, 0.3, 0.3, 1.0])

@@ -155,3 +155,27 @@ def test_numbers_for_reading() -> None:
         "null", "true", "0.0001", "[1, null]", str(226 / 283),
     ]  # fmt: skip
     assert flatten({"a": {"b": 1, "c": {}}, "d": [2]}) == {"a.b": 1, "d": [2]}
+
+
+def test_predicted_structures_are_listed_with_what_failed(
+    layout: DataLayout, run: RunLayout, check_page: Callable[[Path], str]
+) -> None:
+    run_report(layout, run, None)
+    assert "Predicted structures" not in check_page(run.report)
+    sample = {"mean_confidence": 87.5, "clashing_atoms_pct": 0.125, "ligand_clashing_atoms": 2, "residues": []}
+    entries = [
+        {"id": "1abc", "status": "done", "built": 40, "residues_total": 41, "samples": [sample]},
+        {"id": "2xyz", "status": "failed", "code": "x", "message": "no such <file>", "hint": ""},
+    ]
+    run.predicted(0).mkdir(parents=True)
+    (run.predicted(0) / "summary.json").write_text(json.dumps({"complexes": entries}))
+    run_report(layout, run, None)
+    assert "Predicted structures" not in check_page(run.report)  # of no batch that the index knows
+    layout.batches.parent.mkdir()
+    layout.batches.write_text('{"0": []}')
+    run_report(layout, run, Config(dataset="set1", root="/data"))
+    assert "Predicted structures" not in check_page(run.report)  # left behind: nothing is to be predicted
+    run_report(layout, run, None)
+    words = check_page(run.report)
+    assert "1abc 40 of 41 88 0.12 2 0 –" in words
+    assert "2xyz no such <file> – – – – –" in words

@@ -27,14 +27,22 @@ from bindrae.training.parallel import World, join_world
 from bindrae.training.replay import replay
 from bindrae.training.schedule import cosine_with_warmup
 from bindrae.training.state import TrainingState
-from bindrae.training.step import backward
+from bindrae.training.step import StepPlan, backward
 
 MODEL = ModelSettings(
     c_s=32, c_z=16, c_hidden=8, heads=4, depth=1, qk_points=2, v_points=2, d_lig=16, ligand_heads=4, local_neighbours=6,
     local_hidden=32, ligand_neighbours=4, dropout=0.1, ligand_warmup_steps=2,
 )  # fmt: skip
 TRAINING = TrainingSettings(
-    max_epochs=4, batch_size=1, max_residues=48, noise_start_step=1, warmup_steps=2, log_steps=1, device="cpu"
+    max_epochs=4,
+    batch_size=1,
+    max_residues=48,
+    noise_start_step=1,
+    warmup_steps=2,
+    log_steps=1,
+    device="cpu",
+    shown_fraction=0.5,
+    structure_fraction=0.5,
 )
 
 
@@ -257,11 +265,11 @@ def test_gradients_of_a_step_are_the_mean_over_its_batches(demo_layout: DataLayo
     world = World(0, 1, torch.device("cpu"))
     model = MODEL.model_copy(update={"dropout": 0.0})
     batches = [collate_ipa_batch([crop_sample_of(dataset, i)]) for i in range(2)]
-    gradients = []
+    plan, gradients = StepPlan(shows=True, structure=True), []
     for chosen in ([0], [1], [0, 1]):
         state = TrainingState.start(model, settings, world)
         for i in chosen:
-            backward(state.model, batches[i], state.scaler, settings, world, 7, tmp_path / "replay.pt")
+            backward(state.model, batches[i], state.scaler, settings, world, plan, 7, tmp_path / "replay.pt")
         world.average_gradients(state.model, len(chosen))
         gradients.append(torch.cat([p.grad.flatten() for p in state.model.parameters() if p.grad is not None]))
     torch.testing.assert_close(gradients[2], (gradients[0] + gradients[1]) / 2)
@@ -274,7 +282,15 @@ def crop_sample_of(dataset: ShardDataset, index: int) -> tuple[str, dict[str, to
 
 def test_two_processes_give_the_result_of_one(overfit_layout: DataLayout, tmp_path: Path) -> None:
     settings = TRAINING.model_copy(
-        update={"accumulate": 2, "max_epochs": 1, "max_residues": 40, "noise_start_step": 0, "batch_size": 1}
+        update={
+            "accumulate": 2,
+            "max_epochs": 1,
+            "max_residues": 40,
+            "noise_start_step": 0,
+            "batch_size": 1,
+            "shown_fraction": 1.0,
+            "structure_fraction": 1.0,
+        }
     )
     one = RunLayout(tmp_path / "one")
     loop.run_training(overfit_layout, one, MODEL, settings, threads=1)

@@ -248,3 +248,22 @@ def test_total_is_the_weighted_sum_and_warms_up_with_the_pocket() -> None:
     torch.testing.assert_close(
         losses.stage1_loss(output, batch, settings, 10)["fape"], losses.stage1_loss(output, batch, settings, 99)["fape"]
     )
+
+
+def test_losses_on_atoms_are_left_out_on_demand_and_leave_out_shown_side_chains() -> None:
+    batch = random_batch(20, 14)
+    output = perfect_output(batch)
+    settings = TrainingSettings()
+    alone = losses.stage1_loss(output, batch, settings, 0, structure=False)
+    assert set(alone) == {"loss", "torsion"}
+    assert alone["loss"] == alone["torsion"]
+
+    hidden = batch.residue_index % 2 == 0
+    base = losses.stage1_loss(output, batch, settings, 0, hidden)
+    side_chain = torch.arange(aa.N_SLOTS) > aa.SLOT_CB
+    for residues, changes in ((~hidden, False), (hidden, True)):
+        moved = replace(output, atom14=output.atom14.clone())
+        moved.atom14[residues.unsqueeze(-1) & side_chain] += 3.0
+        found = losses.stage1_loss(moved, batch, settings, 0, hidden)
+        for name in ("fape", "distance"):
+            assert (abs(found[name] - base[name]) > 1e-3) == changes

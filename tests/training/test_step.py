@@ -1,4 +1,4 @@
-"""What a training step draws at random: noise of two kinds, and the number of recycles."""
+"""What a training step draws at random: noise of two kinds, and what its batches have in common."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from bindrae.config import ModelSettings, TrainingSettings
 from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.stage1 import Stage1
-from bindrae.training.step import draw_recycles, with_noise
+from bindrae.training.step import StepPlan, with_noise
 from tests.batches import random_batch
 
 TINY = {"c_s": 16, "c_z": 8, "c_hidden": 8, "heads": 2, "depth": 1, "local_hidden": 16, "d_lig": 16, "ligand_heads": 2}
@@ -50,22 +50,18 @@ def test_noise_moves_each_residue_as_a_whole() -> None:
     assert torch.isfinite(R).all()
 
 
-def test_recycles_begin_at_their_step_and_take_every_number() -> None:
-    model = Stage1(ModelSettings(**TINY, recycles=2))
-    settings = TrainingSettings(recycle_start_step=10)
-    torch.manual_seed(0)
-    assert {draw_recycles(model, settings) for _ in range(50)} == {0}
-    model.step += 10
-    assert {draw_recycles(model, settings) for _ in range(50)} == {0, 1, 2}
+def test_plans_follow_from_the_seed_and_have_the_set_shares() -> None:
+    model = Stage1(ModelSettings(**TINY, recycles=1))
+    settings = TrainingSettings(shown_fraction=0.6, structure_fraction=0.25)
+    plans = [StepPlan.draw(model, settings, seed) for seed in range(2000)]
+    assert plans == [StepPlan.draw(model, settings, seed) for seed in range(2000)]
+    assert abs(sum(plan.shows for plan in plans) / 2000 - 0.6) < 0.04
+    assert abs(sum(plan.structure for plan in plans) / 2000 - 0.25) < 0.04
+    both = sum(plan.shows and plan.structure for plan in plans) / 2000
+    assert abs(both - 0.15) < 0.03  # drawn apart
 
 
-def test_the_number_of_recycles_can_be_asked_for() -> None:
-    torch.manual_seed(0)
-    model = Stage1(ModelSettings(**TINY, recycles=2)).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    batch = random_batch(20)
-    with torch.no_grad():
-        circles = [model(batch, recycles=n).torsions.raw for n in (0, 1, 2)]
-        assert torch.equal(model(batch).torsions.raw, circles[2])
-    assert not torch.equal(circles[0], circles[1])
+def test_a_model_that_can_be_shown_nothing_is_shown_nothing() -> None:
+    model = Stage1(ModelSettings(**TINY, recycles=0))
+    settings = TrainingSettings(shown_fraction=1.0)
+    assert not any(StepPlan.draw(model, settings, seed).shows for seed in range(20))

@@ -16,7 +16,7 @@ PRESETS = sorted((REPOSITORY / "config" / "model").glob("*.yaml"))
 
 
 def test_schema_file_is_current() -> None:
-    """`bindrae schema --output workflow/schemas/config.schema.json` after a change in bindrae/config.py."""
+    """`bindrae schema --output workflow/schemas/config.schema.json` after a change in bindrae/config."""
     written = json.loads((REPOSITORY / "workflow" / "schemas" / "config.schema.json").read_text())
     assert written == json_schema()
 

@@ -97,7 +97,7 @@ def test_predicting_the_dataset_is_a_matter_of_its_own(rerun: Clone) -> None:
     assert rerun.plan(*shipped) == {}
     more = ("--config", "prediction={weights: shipped, samples: 3}")
     assert rerun.plan(*more) == {"predict_batch": BATCHES, "report": 1}
-    assert rerun.plan(*shipped, versions={"predict": 99}) == {"predict_batch": BATCHES}
+    assert rerun.plan(*shipped, versions={"predict": 99}) == {"predict_batch": BATCHES, "report": 1}
     # Weights of the run: predicted again whenever it is trained again.
     own = "prediction={weights: run}"
     assert rerun.plan("--config", own, "training={device: cpu, seed: 1}") == {

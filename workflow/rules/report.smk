@@ -9,6 +9,7 @@ rule report:
         metrics=rules.train.output.metrics,
         evaluation=rules.evaluate.output.evaluation,
         residues=rules.evaluate.output.residues,
+        predicted=predicted_folders(),
     output:
         html=str(RUN.report),
     log:
