@@ -19,6 +19,7 @@ _TEMPERATURES = tuple(np.geomspace(3.0, 0.1, 12).tolist())  # of the annealing s
 _SWEEPS = 12  # of the sampling
 _MOST_OVERLAP = 1.2  # a deeper overlap costs no more (A): one hopeless contact must not decide alone
 _DISULFIDE_GAIN, _DISULFIDE_WIDTH = 4.0, 0.4  # nats, A
+_BOND_WEIGHT = 250.0  # of a stated bond 1 A too long or too short (nats): 0.2 A outweigh what the model finds unlikely
 _FIRST_MOVING = aa.SLOT_CB + 1
 
 
@@ -62,7 +63,7 @@ def candidate_energies(
     aatype, linked : numpy.ndarray
         [N].
     obstacles : Obstacles
-        A stated bond costs as much when it is 1 A too long or too short as an overlap of 1 A.
+        Stated bonds cost what they are too long or too short, whatever the weight of overlaps.
     weight : float
         Cost of an overlap of 1 A (nats); grows with its square.
     """
@@ -88,7 +89,7 @@ def candidate_energies(
     for bond in organic.bonds:
         own = slice(first[bond.row], first[bond.row + 1])
         length = np.linalg.norm(xyz[own, bond.slot] - organic.xyz[bond.atom], axis=1)
-        alone[own] += weight * bond.miss(length) ** 2
+        alone[own] += _BOND_WEIGHT * bond.miss(length) ** 2
 
     if not len(a):
         return Energies(first, alone, {})
