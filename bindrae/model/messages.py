@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, silu
 
-from bindrae.model.neighbours import gather_rows, pool, pool_weights
+from bindrae.model.neighbours import batch_rows, gather_rows, pool, pool_weights
 
 _CHUNK_EDGES = 768  # times the width of a message, in half precision: a fifth of a core's second-level cache
 
@@ -97,10 +97,7 @@ class Messages(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The same, a few residues at a time."""
         dtype = receiver.dtype
-        rows = None
-        if index is not None:
-            start = torch.arange(0, index.shape[0] * index.shape[1], index.shape[1]).view(-1, 1, 1)
-            rows = (index + start).flatten(0, 1)
+        rows = None if index is None else batch_rows(index, edge.shape[1]).flatten(0, 1)
         last = (None, None) if self.next_edge is None else (self.next_edge.weight.to(dtype), self.next_edge.bias)
         pooled, changed = _InChunks.apply(
             receiver.flatten(0, 1),

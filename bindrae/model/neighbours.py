@@ -90,9 +90,13 @@ def gather_rows(x: Tensor, index: Tensor) -> Tensor:
     Tensor
         [B, Q, K, ...].
     """
-    # One row index for the whole batch: the gradient of `index_select` is several times as fast as that of indexing.
-    start = torch.arange(0, x.shape[0] * x.shape[1], x.shape[1], device=x.device).view(-1, 1, 1)
-    return x.flatten(0, 1).index_select(0, (index + start).flatten()).unflatten(0, index.shape)
+    # The gradient of `index_select` is several times as fast as that of indexing.
+    return x.flatten(0, 1).index_select(0, batch_rows(index, x.shape[1]).flatten()).unflatten(0, index.shape)
+
+
+def batch_rows(index: Tensor, length: int) -> Tensor:
+    """[B, Q, K] indices into complexes of `length` rows as indices into the rows of the whole batch."""
+    return index + torch.arange(0, len(index) * length, length, device=index.device).view(-1, 1, 1)
 
 
 def pair_distances(a: Tensor, b: Tensor) -> Tensor:

@@ -108,6 +108,8 @@ def kept_sidechains(complex_: Complex) -> KnownSidechains | None:
     are not asked for, and not shown.
     """
     rows = [row for row, why in complex_.kept.items() if why in (_FIXED, _OUTSIDE)]
+    if not rows:
+        return None
     kind = complex_.table.aatype.astype(np.int64)
     angles, defined = residue_torsions(complex_.kept_xyz, complex_.kept_mask, kind, complex_.table.linked)
     has_chi = aa.CHI_MASK[kind]
