@@ -13,6 +13,11 @@ class TrainingSettings(Settings):
     """The training recipe."""
 
     seed: int = Field(0, description="Seed of initialisation, order, crops, noise and shown side chains.")
+    init: str | None = Field(
+        None,
+        description="Weights to start from instead of random ones: a model file, or `shipped` for those of the "
+        "package. The architecture must be theirs, up to dropout and `recycles`.",
+    )
     max_epochs: Count = Field(100, description="Passes over the training side.")
     patience: Count = Field(20, description="Epochs without a better value of `select_by` before stopping.")
     select_by: Literal["pocket_irmsd", "chi1_acc20", "pocket_chi1_acc20", "loss"] = Field(

@@ -16,6 +16,7 @@ from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import sha256_file, sha256_text
 from bindrae.errors import BindraeError
 from bindrae.model.stage1 import Stage1
+from bindrae.training.initial import initial_weights, load_weights_into
 from bindrae.training.checkpoint import differing_keys, load_checkpoint, save_checkpoint
 from bindrae.training.ema import MovingAverage
 from bindrae.training.parallel import World
@@ -62,9 +63,21 @@ class TrainingState:
 
     @classmethod
     def start(cls, model_settings: ModelSettings, settings: TrainingSettings, world: World) -> TrainingState:
-        """A new state; the same in all processes."""
+        """A new state; the same in all processes.
+
+        Raises
+        ------
+        BindraeError
+            When the weights to start from are missing or of another architecture.
+        """
         torch.manual_seed(settings.seed)
-        model = Stage1(model_settings).to(world.device).train()
+        if settings.init is not None:
+            # The ligand is known to them from the first step on.
+            model_settings = model_settings.model_copy(update={"ligand_warmup_steps": 0})
+        model = Stage1(model_settings)
+        if settings.init is not None:
+            load_weights_into(model, initial_weights(settings.init))
+        model = model.to(world.device).train()
         # Biases, norms and embeddings of types are not pulled towards 0.
         matrices = [p for p in model.parameters() if p.ndim > 1]
         rest = [p for p in model.parameters() if p.ndim <= 1]
@@ -101,10 +114,12 @@ def fingerprint_of(
 ) -> dict[str, Any]:
     """What a resumed run must share with its checkpoint: stage version, settings that matter, data by hash."""
     hashes = [sha256_file(path) for dataset in data for path in dataset.files] if world.leads else []
+    init = None if training.init is None else sha256_file(initial_weights(training.init))
     return {
         "version": VERSIONS["train"],
         "model": model.model_dump(mode="json", exclude={"preset"}),
         "training": training.model_dump(mode="json", exclude=set(EXECUTION_KEYS)),
+        "init": init,
         "data": world.broadcast(sha256_text("".join(hashes) + str([d.ids for d in data]))),
     }
 

@@ -1,0 +1,61 @@
+"""Weights that a training starts from: those of the package, or of an earlier run on other data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bindrae.data.layout import SHIPPED
+from bindrae.errors import BindraeError
+from bindrae.model.stage1 import Stage1, load_model
+from bindrae.training.checkpoint import differing_keys
+
+SHIPPED_NAME = "shipped"
+# What may differ between the weights and the run that starts from them: it shapes no weight.
+_FREE = {"preset", "dropout", "ligand_warmup_steps", "attention", "max_rotation_deg", "max_translation_angstrom"}
+
+
+def initial_weights(init: str) -> Path:
+    """File that ``training.init`` names.
+
+    Raises
+    ------
+    BindraeError
+        When there is none.
+    """
+    path = SHIPPED if init == SHIPPED_NAME else Path(init).expanduser()
+    if not path.is_file():
+        raise BindraeError(
+            f"training.init: {path} does not exist", f"name a model file, or `{SHIPPED_NAME}` for the package's weights"
+        )
+    return path
+
+
+def load_weights_into(model: Stage1, path: Path) -> None:
+    """Give a new model the weights of a file; its step stays 0.
+
+    Parameters
+    ----------
+    model : Stage1
+    path : Path
+        Model file.
+
+    Raises
+    ------
+    BindraeError
+        When the file holds no model, or one of another architecture; the keys that differ are named.
+    """
+    found = load_model(path)
+    theirs, ours = (m.settings.model_dump(mode="json", exclude=_FREE) for m in (found, model))
+    # How often the network is asked is free; whether it can be shown side chains is not.
+    for settings in (theirs, ours):
+        settings["recycles"] = min(settings["recycles"], 1)
+    if changed := differing_keys(theirs, ours, "model."):
+        raise BindraeError(
+            f"training.init: {path} has another architecture: {'; '.join(changed)}",
+            "give `model:` the settings of that file, or leave out `init`",
+        )
+    model.load_state_dict(found.state_dict())
+    with torch.no_grad():
+        model.step.zero_()
