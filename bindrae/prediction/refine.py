@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bindrae.geometry.kinematics import angles_to_circle
+from bindrae.prediction.contacts import ContactPotential, Surroundings
 from bindrae.prediction.polish import polish
 from bindrae.prediction.reach import reach_partners
 from bindrae.prediction.rotamers import Rotamers
@@ -23,6 +24,8 @@ WEIGHT = 10.0
 """Cost of an overlap of 1 A (nats) in the search; chosen with `bindrae.prediction.tune`, see docs/prediction.md."""
 POLISH_WEIGHT = 200.0
 """The same in the gradient steps, where a turn of one standard deviation costs half a nat."""
+
+_ROUNDS = 3  # of asking for contacts; what changes after that is little
 
 
 @dataclass
@@ -53,6 +56,8 @@ class Arrangements:
         The same in the gradient steps that follow the choice; 0 leaves these out.
     seed : int
         Of the search.
+    potential : ContactPotential, optional
+        What contacts are worth, and how much the other costs count beside them.
     """
 
     @torch.no_grad()
@@ -64,25 +69,49 @@ class Arrangements:
         weight: float = WEIGHT,
         polish_weight: float = POLISH_WEIGHT,
         seed: int = 0,
+        potential: ContactPotential | None = None,
     ) -> None:
         self.scene, self.polish_weight = scene, polish_weight
         rotamers = reach_partners(scene, circle, rotamers)
         first_alone = torch.arange(rotamers.chi.shape[1]) == 0
         there = torch.isfinite(rotamers.log_p) & (scene.movable.unsqueeze(-1) | first_alone)
         row, place = torch.nonzero(there, as_tuple=True)
-        log_p = rotamers.log_p[row, place]
+        kind = scene.aatype.numpy()
+        self.row, self.surprise = row.numpy(), -rotamers.log_p[row, place].double().numpy()
+        trust = 1.0 if potential is None else potential.trust[kind[self.row]]
         self.spread = rotamers.spread[row, place]
         self.circle = torch.cat([circle[row, :3], angles_to_circle(rotamers.chi[row, place])], dim=1)
         self.xyz, self.mask = scene.build(self.circle, row)
         self.energies = candidate_energies(
-            self.xyz.double().numpy(), self.mask.numpy(), row.numpy(), log_p.double().numpy(), scene.aatype.numpy(),
-            scene.linked.numpy(), scene.obstacles, weight,
+            self.xyz.double().numpy(), self.mask.numpy(), self.row, -trust * self.surprise, kind,
+            scene.linked.numpy(), scene.obstacles, weight if potential is None else weight * potential.clash,
         )  # fmt: skip
-        self._best = best_combination(self.energies, seed)
+        self.state = best_combination(self.energies, seed)
+        if potential is not None:
+            self._weigh_contacts(potential, seed)
+
+    def surroundings(self) -> Surroundings:
+        """What a side chain touches: all others as they are arranged, and the obstacles."""
+        chosen = self.energies.first[:-1] + self.state
+        return Surroundings.of(
+            self.xyz[chosen].double().numpy(), self.mask[chosen].numpy(), self.scene.aatype.numpy(),
+            self.scene.obstacles,
+        )  # fmt: skip
+
+    def _weigh_contacts(self, potential: ContactPotential, seed: int) -> None:
+        """Ask what contacts are worth with the others where they are, arrange anew, and again."""
+        alone = self.energies.alone
+        xyz, mask, kind = self.xyz.double().numpy(), self.mask.numpy(), self.scene.aatype.numpy()
+        for _ in range(_ROUNDS):
+            before = self.state
+            self.energies.alone = alone + potential.energies(xyz, mask, self.row, kind, self.surroundings())
+            self.state = best_combination(self.energies, seed)
+            if (before == self.state).all():
+                break
 
     def best(self) -> Refined:
         """The arrangement of least cost."""
-        return self._finish(self._best)
+        return self._finish(self.state)
 
     def draw(self, rng: np.random.Generator, temperature: float) -> Refined:
         """One arrangement drawn by its cost.
@@ -93,7 +122,7 @@ class Arrangements:
         temperature : float
             1 draws as the model says; less, closer to the best.
         """
-        return self._finish(sample_arrangements(self.energies, self._best, rng, temperature))
+        return self._finish(sample_arrangements(self.energies, self.state, rng, temperature))
 
     @torch.no_grad()
     def _finish(self, state: np.ndarray) -> Refined:
@@ -116,12 +145,13 @@ def refine_chis(
     weight: float = WEIGHT,
     polish_weight: float = POLISH_WEIGHT,
     seed: int = 0,
+    potential: ContactPotential | None = None,
 ) -> Refined:
     """Side chains that the model finds likely and whose atoms overlap little, also with ligand and other molecules.
 
     See `Arrangements` for the arguments.
     """
-    return Arrangements(scene, circle, rotamers, weight, polish_weight, seed).best()
+    return Arrangements(scene, circle, rotamers, weight, polish_weight, seed, potential).best()
 
 
 def draw_unrefined(circle: Tensor, rotamers: Rotamers, rng: np.random.Generator, temperature: float) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
 from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, find_clashes
 from bindrae.model.stage1 import Stage1, load_model
+from bindrae.prediction.contacts import read_potential
 from bindrae.prediction.refine import POLISH_WEIGHT, WEIGHT, Refined, Scene, build_unrefined, refine_chis
 from bindrae.prediction.rotamers import HeadInputs, Rotamers, mass_around, propose_rotamers, run_model
 from bindrae.progress import track
@@ -47,8 +48,12 @@ class Trial:
 
     def chi_errors(self, circle: Tensor) -> np.ndarray:
         """[N, 4] degrees."""
+        return self.candidate_errors(circle, np.arange(len(circle)))
+
+    def candidate_errors(self, circle: Tensor, row: np.ndarray) -> np.ndarray:
+        """[V, 4] degrees, of V candidates for the residues `row`."""
         chi = torch.atan2(*circle[:, 3:].unbind(-1)).numpy()
-        return chi_errors(chi, self.sample["torsion_angles"][:, 3:].numpy(), self.scene.aatype.numpy())
+        return chi_errors(chi, self.sample["torsion_angles"][row, 3:].numpy(), self.scene.aatype.numpy()[row])
 
 
 def try_sample(model: Stage1, identifier: str, sample: Sample) -> Trial:
@@ -66,10 +71,11 @@ def figures(trials: list[Trial], predict: Callable[[Trial], Refined]) -> dict[st
     Returns
     -------
     dict of str to float
-        ``chi1``, ``pocket_chi1`` and ``all_chi``: within 20 degrees, %. ``clash_pct``: clashing atoms, %.
+        ``chi1``, ``pocket_chi1``, ``all_chi`` and ``pocket_all_chi``: within 20 degrees, %. ``clash_pct``: clashing
+        atoms, %.
         ``free_of_ligand_pct``: complexes without an atom that clashes with the ligand, %. ``seconds`` a complex.
     """
-    hits: dict[str, list[np.ndarray]] = {"chi1": [], "pocket_chi1": [], "all_chi": []}
+    hits: dict[str, list[np.ndarray]] = {"chi1": [], "pocket_chi1": [], "all_chi": [], "pocket_all_chi": []}
     clashing = atoms = free = 0
     seconds = 0.0
     for trial in trials:
@@ -81,7 +87,9 @@ def figures(trials: list[Trial], predict: Callable[[Trial], Refined]) -> dict[st
         with_chi = defined[:, 0]
         hits["chi1"].append(right[with_chi, 0])
         hits["pocket_chi1"].append(right[with_chi & trial.sample["contact"].numpy(), 0])
-        hits["all_chi"].append((right | ~defined).all(1)[with_chi])
+        whole = (right | ~defined).all(1)
+        hits["all_chi"].append(whole[with_chi])
+        hits["pocket_all_chi"].append(whole[with_chi & trial.sample["contact"].numpy()])
         scene = trial.scene
         clashes = find_clashes(
             found.xyz.numpy(), found.mask.numpy(), scene.aatype.numpy(), scene.linked.numpy(),
@@ -96,6 +104,18 @@ def figures(trials: list[Trial], predict: Callable[[Trial], Refined]) -> dict[st
         "free_of_ligand_pct": 100.0 * free / len(trials),
         "seconds": seconds / len(trials),
     }
+
+
+def figures_table(trials: list[Trial], rows: Mapping[str, Callable[[Trial], Refined]]) -> str:
+    """`figures` of several ways to predict, in Markdown."""
+    lines = [
+        "| | chi1, % | pocket, % | all chis, % | the same, pocket, % | clashing atoms, % | no ligand clash, % | s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, predict in rows.items():
+        values = figures(trials, predict)
+        lines.append(f"| {name} | " + " | ".join(f"{value:.2f}" for value in values.values()) + " |")
+    return "\n".join(lines)
 
 
 def crystal(trial: Trial) -> Refined:
@@ -120,20 +140,19 @@ def main() -> None:
     model = load_model(given.model)
     dataset = even_part(ShardDataset(DataLayout(given.data), given.side), given.max_complexes)
     trials = [try_sample(model, *dataset[i]) for i in track(range(len(dataset)), len(dataset), "predict")]
+    potential = read_potential(given.model)
     rows: dict[str, Callable[[Trial], Refined]] = {"crystal": crystal, "model alone": Trial.unrefined}
     for weight in map(float, given.weights.split(",")):
         for polish in map(float, given.polish.split(",")):
 
             def refined(trial: Trial, weight: float = weight, polish: float = polish) -> Refined:
-                return refine_chis(trial.scene, trial.circle, trial.rotamers, weight=weight, polish_weight=polish)
+                return refine_chis(
+                    trial.scene, trial.circle, trial.rotamers, weight=weight, polish_weight=polish, potential=potential
+                )
 
             rows[f"refined, {weight:g} and {polish:g}"] = refined
     print(f"{len(trials)} complexes, side {given.side}\n")
-    print("| | chi1, % | pocket, % | all chis, % | clashing atoms, % | no ligand clash, % | s |")
-    print("|---|---|---|---|---|---|---|")
-    for name, predict in rows.items():
-        values = figures(trials, predict)
-        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in values.values()) + " |", flush=True)
+    print(figures_table(trials, rows))
 
 
 if __name__ == "__main__":
