@@ -30,6 +30,7 @@ from bindrae.evaluation.noise_trial import (
     score_trial,
 )
 from bindrae.model.stage1 import load_model
+from bindrae.prediction.contacts import ContactPotential, read_potential
 from bindrae.prediction.rotamers import run_model
 from bindrae.progress import track
 
@@ -41,7 +42,9 @@ SHARES = [
 ]
 
 
-def measure(network: Network, dataset: ShardDataset, levels: list[float], seed: int) -> dict[float, pd.DataFrame]:
+def measure(
+    network: Network, dataset: ShardDataset, levels: list[float], seed: int, potential: ContactPotential | None = None
+) -> dict[float, pd.DataFrame]:
     """Disturb the backbones of complexes and score what the network makes of them.
 
     Parameters
@@ -52,6 +55,8 @@ def measure(network: Network, dataset: ShardDataset, levels: list[float], seed: 
     levels : list of float
         Noise (A), see `disturb`. All levels move a complex in the same directions.
     seed : int
+    potential : ContactPotential, optional
+        Of the refinement.
 
     Returns
     -------
@@ -64,7 +69,7 @@ def measure(network: Network, dataset: ShardDataset, levels: list[float], seed: 
         names = {"id": identifier, "cluster": str(dataset.facts[identifier]["cluster"])}
         for level in levels:
             given = disturb(sample, level, noise_generator(seed, identifier))
-            found = answer(network, identifier, given)
+            found = answer(network, identifier, given, potential)
             tables[level].append(score_trial(sample, given, found).assign(**names))
     return {level: pd.concat(parts, ignore_index=True) for level, parts in tables.items()}
 
@@ -192,7 +197,9 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(given.threads)
     model = load_model(given.model)
     dataset = even_part(ShardDataset(DataLayout(given.data), given.side), given.limit)
-    tables = measure(partial(run_model, model), dataset, parse_levels(given.noise), given.seed)
+    tables = measure(
+        partial(run_model, model), dataset, parse_levels(given.noise), given.seed, read_potential(given.model)
+    )
     entries = results(tables, given.bootstrap, given.seed)
     first = next(iter(tables.values()))
     counts = {

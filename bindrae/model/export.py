@@ -48,6 +48,15 @@ def export_model(source: Path, output: Path) -> None:
         save_file(weights, temporary, metadata)
 
 
+def rewrite_metadata(path: Path, entries: dict[str, str], output: Path) -> None:
+    """Write a model file again with more entries in its metadata, atomically; `output` may be the same file."""
+    with safe_open(path, "pt") as file:
+        metadata = dict(file.metadata() or {})
+    weights = load_file(path)
+    with atomic_path(output) as temporary:
+        save_file(weights, temporary, metadata | entries)
+
+
 def main() -> None:
     """Export, and say how large the file is."""
     parser = argparse.ArgumentParser(prog="python -m bindrae.model.export", description=__doc__)

@@ -1,24 +1,38 @@
-"""Fit the contact potential of a model on complexes that it was not trained on.
+"""Fit the contact potential of a model: ``python -m bindrae.prediction.contact_fit DATA MODEL``.
 
 Every residue whose candidates hold the true side chain says which of them it is, with all others arranged by the
 model: the conditional likelihood (Besag, J. R. Stat. Soc. B 36, 192, 1974). The energy of a contact is a sum of steps,
 one an edge, so that neighbouring bins differ little where there are few data, and has a part shared by all atoms of a
 kind (the same both ways round) and one of the atom's own; a ridge pulls the steps towards 0.
+
+The training side will do as long as the network knows it no better than the validation side, on which `tune` shows what
+the potential is worth. It is written into the model file's metadata.
 """
 
 from __future__ import annotations
 
+import argparse
+import multiprocessing
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, hstack, vstack
 
 from bindrae.chem import residues as aa
+from bindrae.data.dataset import ShardDataset
+from bindrae.data.layout import DataLayout
 from bindrae.evaluation.metrics import ACCURACY_DEG
+from bindrae.model.export import rewrite_metadata
+from bindrae.model.stage1 import load_model
 from bindrae.prediction.contacts import (
     KINDS,
+    METADATA_KEY,
     N_MOVING,
     SHAPE,
     SIDE_KINDS,
@@ -26,14 +40,16 @@ from bindrae.prediction.contacts import (
     contacts,
     moving_kinds,
 )
-from bindrae.prediction.refine import Arrangements
-from bindrae.prediction.tune import Trial
+from bindrae.prediction.refine import OVERLAP_BESIDE_CONTACTS, Arrangements
+from bindrae.prediction.tune import Trial, try_sample
+from bindrae.progress import track
 
-RIDGE = 100.0
-"""Chosen by the likelihood and accuracy of held-out halves of the validation side (docs/prediction.md)."""
-_FACTOR_SCALE = 0.3  # how far the factors of probability and overlap go from their mean, beside an energy step of 1
+RIDGE = 30.0
+"""Chosen by accuracy on the validation side (docs/prediction.md)."""
+_TRUST_SCALE = 0.3  # how far trust goes from its mean, where an energy step is 1
 _MOST_OVERLAP = 30.0  # a candidate that costs more is out of the question in any case (nats)
 _ITERATIONS = 60
+_PIECE = 10  # complexes that a process takes at a time
 
 
 @dataclass
@@ -121,44 +137,86 @@ def fit_potential(evidence: Sequence[Evidence], ridge: float = RIDGE) -> Contact
     if not len(first):
         raise ValueError("no residue has its true side chain among several candidates")
     counts = vstack([e.contacts for e in evidence]).tocsr()
-    turned = counts.T.tocsr()
     surprise, overlap, kind, right = (
         np.concatenate([getattr(e, name) for e in evidence]) for name in ("surprise", "overlap", "kind", "right")
     )
+    given = OVERLAP_BESIDE_CONTACTS * overlap
     lengths = np.diff(first, append=len(kind))
     steps = _steps()
     back = steps.T.tocsr()
     n_steps, n_residues = steps.shape[1], len(first)
-    # Steps, then how far each type's trust and the overlaps' factor are from the mean factor, then that.
-    split = (n_steps, n_steps + aa.N_TYPES, n_steps + aa.N_TYPES + 1)
+    # Steps, then how far the trust in each type is from the mean, then that.
+    split = (n_steps, n_steps + aa.N_TYPES)
 
     def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
-        step, trust, clash, mean = np.split(x, split)
-        own = mean[0] + _FACTOR_SCALE * trust[kind]
-        energy = counts @ (steps @ step) + own * surprise + (mean[0] + _FACTOR_SCALE * clash[0]) * overlap
+        step, trust, mean = np.split(x, split)
+        # Sums over contacts in single precision: the matrix is large, and a copy of it a call would be larger.
+        worth = counts @ (steps @ step).astype(np.float32)
+        energy = worth + (mean[0] + _TRUST_SCALE * trust[kind]) * surprise + given
         p = np.exp(np.repeat(np.minimum.reduceat(energy, first), lengths) - energy)
         q = p * right
         total, true = np.add.reduceat(p, first), np.add.reduceat(q, first) + 1e-300
         slope = (q / np.repeat(true, lengths) - p / np.repeat(total, lengths)) / n_residues
         loss = float((np.log(total) - np.log(true)).mean())
-        on_surprise, on_overlap = slope * surprise, float(slope @ overlap)
+        on_surprise = slope * surprise
         gradient = np.concatenate(
             [
-                back @ (turned @ slope),
-                _FACTOR_SCALE * np.bincount(kind, on_surprise, aa.N_TYPES),
-                [_FACTOR_SCALE * on_overlap, on_surprise.sum() + on_overlap],
+                back @ (counts.T @ slope.astype(np.float32)).astype(np.float64),
+                _TRUST_SCALE * np.bincount(kind, on_surprise, aa.N_TYPES),
+                [on_surprise.sum()],
             ]
         )
-        pulled = x[: split[2]]
-        gradient[: split[2]] += 2 * ridge / n_residues * pulled
+        pulled = x[: split[1]]
+        gradient[: split[1]] += 2 * ridge / n_residues * pulled
         return loss + ridge / n_residues * float(pulled @ pulled), gradient
 
-    start = np.zeros(split[2] + 1)
+    start = np.zeros(split[1] + 1)
     start[-1] = 1.0
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS}).x
-    step, trust, clash, mean = np.split(found, split)
-    return ContactPotential(
-        (steps @ step).reshape(SHAPE),
-        np.maximum(mean[0] + _FACTOR_SCALE * trust, 0.0),
-        max(float(mean[0] + _FACTOR_SCALE * clash[0]), 0.0),
-    )
+    step, trust, mean = np.split(found, split)
+    return ContactPotential((steps @ step).reshape(SHAPE), np.maximum(mean[0] + _TRUST_SCALE * trust, 0.0))
+
+
+def _gather(data: Path, model_path: Path, side: str, indices: Sequence[int]) -> list[Evidence]:
+    torch.set_num_threads(1)
+    model, dataset = load_model(model_path), ShardDataset(DataLayout(data), side)
+    return [gather_evidence(try_sample(model, *dataset[i])) for i in indices]
+
+
+def gather_side(data: Path, model: Path, side: str, most: int, processes: int) -> list[Evidence]:
+    """`gather_evidence` of at most so many complexes of a side, evenly over it, in parallel."""
+    dataset = ShardDataset(DataLayout(data), side)
+    taken = np.unique(np.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().astype(int)).tolist()
+    pieces = [taken[start : start + _PIECE] for start in range(0, len(taken), _PIECE)]
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        found = pool.map(partial(_gather, data, model, side), pieces)
+        return [one for piece in track(found, len(pieces), "contacts") for one in piece]
+
+
+def store(path: Path, potential: ContactPotential, output: Path) -> None:
+    """Write a model file again with a contact potential in its metadata."""
+    rewrite_metadata(path, {METADATA_KEY: potential.to_json()}, output)
+
+
+def main() -> None:
+    """Fit, say how far the network is trusted, and write."""
+    parser = argparse.ArgumentParser(prog="python -m bindrae.prediction.contact_fit", description=__doc__)
+    parser.add_argument("data", type=Path, help="data folder of the dataset: results/<dataset>/data")
+    parser.add_argument("model", type=Path, help="model file")
+    parser.add_argument("--side", default="train", help="side of the split; never the one that is tested on")
+    parser.add_argument("--max-complexes", type=int, default=800, help="complexes at most, evenly over the side")
+    parser.add_argument("--ridge", type=float, default=RIDGE, help="weight of the squared steps")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--output", type=Path, help="model file to write; the same one by default")
+    given = parser.parse_args()
+    evidence = gather_side(given.data, given.model, given.side, given.max_complexes, given.processes)
+    potential = fit_potential(evidence, given.ridge)
+    residues = sum(len(e.first) for e in evidence)
+    print(f"{len(evidence)} complexes, side {given.side}: {residues:,} residues chose among their candidates")
+    letters = ", ".join(f"{aa.ONE_LETTER[t]} {potential.trust[t]:.2f}" for t in range(aa.UNKNOWN))
+    print(f"factor of the network's log probabilities: {letters}")
+    store(given.model, potential, given.output or given.model)
+
+
+if __name__ == "__main__":
+    main()

@@ -168,7 +168,7 @@ def contacts(
 
 @dataclass
 class ContactPotential:
-    """Energies of contacts, and how much the other energies count beside them.
+    """Energies of contacts, and how far the network is trusted beside them.
 
     Attributes
     ----------
@@ -176,13 +176,10 @@ class ContactPotential:
         [M, K, B] energy of a contact (nats) by moving atom, kind of atom and distance bin, see `SHAPE`.
     trust : numpy.ndarray
         [21] factor of minus the logarithm of the network's probability, by residue type.
-    clash : float
-        Factor of the cost of overlaps.
     """
 
     table: np.ndarray
     trust: np.ndarray
-    clash: float
 
     def energies(
         self, xyz: np.ndarray, mask: np.ndarray, row: np.ndarray, aatype: np.ndarray, around: Surroundings
@@ -199,7 +196,7 @@ class ContactPotential:
         table = base64.b64encode(self.table.astype("<f2").tobytes()).decode()
         about = {"moving": N_MOVING, "kinds": KINDS, "edges": EDGES}
         trust = [round(float(x), 5) for x in self.trust]
-        return json.dumps(about | {"table": table, "trust": trust, "clash": round(self.clash, 5)})
+        return json.dumps(about | {"table": table, "trust": trust})
 
 
 def read_potential(path: Path) -> ContactPotential | None:
@@ -220,12 +217,11 @@ def read_potential(path: Path) -> ContactPotential | None:
             raise ValueError("other kinds of atoms or distances")
         table = np.frombuffer(base64.b64decode(found["table"]), "<f2").astype(np.float64).reshape(SHAPE)
         trust = np.array(found["trust"], dtype=float)
-        clash = float(found["clash"])
-        if trust.shape != (aa.N_TYPES,) or not (np.isfinite(table).all() and np.isfinite(trust).all() and clash >= 0):
+        if trust.shape != (aa.N_TYPES,) or not (np.isfinite(table).all() and np.isfinite(trust).all()):
             raise ValueError("values that cannot be")
     except (ValueError, KeyError, TypeError) as error:
         raise BindraeError(
             f"{path}: the contact potential in its metadata is damaged ({error!r})",
-            "fit it anew: python -m bindrae.prediction.calibrate",
+            "fit it anew: python -m bindrae.prediction.contact_fit",
         ) from None
-    return ContactPotential(table, trust, clash)
+    return ContactPotential(table, trust)

@@ -18,6 +18,7 @@ from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.stage1 import Stage1, Stage1Output, load_model
 from bindrae.prediction.beside import OtherMolecules, other_molecules
 from bindrae.prediction.confidence import Calibrations, read_calibrations
+from bindrae.prediction.contacts import ContactPotential, read_potential
 from bindrae.prediction.inputs import Complex, read_complex
 from bindrae.prediction.keep import keep_far, keep_named, keep_unbuildable, kept_sidechains
 from bindrae.prediction.links import note_unmade, stated_bonds
@@ -41,12 +42,13 @@ class PredictionOptions:
 
 @dataclass
 class Predictor:
-    """A trained model with its identity and its calibration."""
+    """A trained model with its identity, its calibration and its contact potential."""
 
     model: Stage1
     path: Path
     sha256: str
     calibrations: Calibrations
+    potential: ContactPotential | None = None
 
     @classmethod
     def load(cls, path: Path | None = None) -> Predictor:
@@ -64,7 +66,7 @@ class Predictor:
                 f"{path} reads embeddings of a protein language model, which `bindrae predict` does not make",
                 "use a model that was trained with embed.plm: none",
             )
-        return cls(model, path, sha256_file(path), read_calibrations(path))
+        return cls(model, path, sha256_file(path), read_calibrations(path), read_potential(path))
 
 
 def shipped_weights() -> Path:
@@ -148,21 +150,22 @@ def predict_complex(
     others = other_molecules(complex_)
     bonds = stated_bonds(complex_, others)
     scene = make_scene(complex_, output, options.backbone, others, [stated.bond for stated in bonds])
-    samples = _samples(scene, output, inputs, options, predictor.calibrations)
+    samples = _samples(scene, output, inputs, options, predictor)
     if options.refine:
         note_unmade(complex_, bonds, others, samples[0].xyz)
     return Prediction(complex_, samples, others)
 
 
 def _samples(
-    scene: Scene, output: Stage1Output, inputs: HeadInputs, options: PredictionOptions, calibrations: Calibrations
+    scene: Scene, output: Stage1Output, inputs: HeadInputs, options: PredictionOptions, predictor: Predictor
 ) -> list[Sidechains]:
+    calibrations = predictor.calibrations
     circle = output.torsions.circle[0]
     wanted = options.refine or options.samples > 1
     rotamers = propose_rotamers(output, inputs, scene.movable) if wanted else None
     arrangements = None
     if options.refine and rotamers is not None:
-        arrangements = Arrangements(scene, circle, rotamers, seed=options.seed)
+        arrangements = Arrangements(scene, circle, rotamers, seed=options.seed, potential=predictor.potential)
     samples = []
     for number in range(options.samples):
         rng = np.random.default_rng((options.seed, number))

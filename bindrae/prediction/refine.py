@@ -22,6 +22,8 @@ __all__ = [
 
 WEIGHT = 10.0
 """Cost of an overlap of 1 A (nats) in the search; chosen with `bindrae.prediction.tune`, see docs/prediction.md."""
+OVERLAP_BESIDE_CONTACTS = 0.4
+"""Share of that cost where a contact potential tells what is too close; chosen in the same way."""
 POLISH_WEIGHT = 200.0
 """The same in the gradient steps, where a turn of one standard deviation costs half a nat."""
 
@@ -84,7 +86,7 @@ class Arrangements:
         self.xyz, self.mask = scene.build(self.circle, row)
         self.energies = candidate_energies(
             self.xyz.double().numpy(), self.mask.numpy(), self.row, -trust * self.surprise, kind,
-            scene.linked.numpy(), scene.obstacles, weight if potential is None else weight * potential.clash,
+            scene.linked.numpy(), scene.obstacles, weight if potential is None else weight * OVERLAP_BESIDE_CONTACTS,
         )  # fmt: skip
         self.state = best_combination(self.energies, seed)
         if potential is not None:

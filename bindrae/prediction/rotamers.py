@@ -18,8 +18,8 @@ from bindrae.structure.torsions import CHI1
 
 WITHIN = math.radians(20.0)
 """Half width of a mode: what lies within counts as the same conformation, as in the chi accuracies."""
-_PEAKS = (4, 4, 3, 3)  # modes of each chi that are followed up
-_FEWEST_NATS = 7.0  # a candidate this much less likely than the best one is left out
+_PEAKS = (5, 5, 4, 4)  # modes of each chi that are followed up
+_FEWEST_NATS = 9.0  # a candidate this much less likely than the best one is left out
 _SPREAD = (math.radians(3.0), math.radians(12.0))
 _ROWS = 2048  # residues whose candidates are made together
 
@@ -90,7 +90,7 @@ def run_model(model: Stage1, batch: IPABatch, known: KnownSidechains | None = No
 
 
 @torch.inference_mode()
-def propose_rotamers(output: Stage1Output, inputs: HeadInputs, movable: Tensor, count: int = 12) -> Rotamers:
+def propose_rotamers(output: Stage1Output, inputs: HeadInputs, movable: Tensor, count: int = 24) -> Rotamers:
     """The most likely side chains of each residue.
 
     A beam search: of each chi the modes (at least 20 degrees apart) are taken given each kept combination of the chis

@@ -142,6 +142,8 @@ def main() -> None:
     trials = [try_sample(model, *dataset[i]) for i in track(range(len(dataset)), len(dataset), "predict")]
     potential = read_potential(given.model)
     rows: dict[str, Callable[[Trial], Refined]] = {"crystal": crystal, "model alone": Trial.unrefined}
+    if potential is not None:
+        rows["refined without contacts"] = lambda trial: refine_chis(trial.scene, trial.circle, trial.rotamers)
     for weight in map(float, given.weights.split(",")):
         for polish in map(float, given.polish.split(",")):
 

@@ -41,5 +41,5 @@ def test_the_table_has_a_row_for_every_pair_of_costs(
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[4:]]
     assert [row[0] for row in rows[:2]] == ["crystal", "model alone"]
     assert [row[0] for row in rows[2:]] == [f"refined, {w} and {p}" for w in (5, 10) for p in (0, 50)]
-    clashes = [float(row[4]) for row in rows]
+    clashes = [float(row[5]) for row in rows]
     assert clashes[0] < clashes[-1] < clashes[1]
