@@ -12,7 +12,7 @@ EXTRAS_lint := demo,test,dev
 # An independent implementation of rigid motions for the tests, without the heavy packages it asks for.
 ORACLES_test := openfold3==0.5.0
 
-.PHONY: demo test test-slow test-slurm lint gpu-check bench-peers clean
+.PHONY: demo test test-slow test-slurm lint gpu-check bench bench-peers clean
 
 # The commands of .venv come first for the jobs too, whatever else is on the PATH.
 demo: .venv/.installed-demo
@@ -39,6 +39,14 @@ lint: .venv/.installed-lint
 # For whoever has a GPU: prints a table to paste.
 gpu-check: .venv/.installed-demo
 	$(BIN)/python -m bindrae.model.gpu_check
+
+# Ours against others in all parts, or in one: make bench-fk. Writes docs/benchmarks.md and the numbers of README.md:
+# make bench ARGS="--data results/casf2016/data --root /where/CASF-2016"
+bench: .venv/.installed-demo
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bindrae.benchmark.suite $(ARGS)
+
+bench-%: .venv/.installed-demo
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bindrae.benchmark.suite $* $(ARGS)
 
 # Our model and the packers of others on the same files: make bench-peers ARGS="/where/CASF-2016 --model model.safetensors"
 bench-peers: .venv/.installed-demo

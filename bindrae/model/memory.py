@@ -1,8 +1,8 @@
 """Peak memory against the number of residues: ``python -m bindrae.model.memory 512 1024 2048``.
 
-``--forward`` leaves out the backward pass, ``--attention NAME`` takes another backend, ``--layer`` measures one
-attention layer instead of the model. Each length runs in a process of its own, so that its peak is its own. Prints a
-Markdown table.
+``--forward`` leaves out the backward pass, ``--attention NAME`` takes another backend. Each length runs in a process of
+its own, so that its peak is its own. Prints a Markdown table. `bindrae.benchmark.suite.attention` measures one
+attention layer.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from bindrae.config import ModelSettings, TrainingSettings
 from bindrae.data.dataset import Sample, collate_ipa_batch
 from bindrae.geometry.chain import chain_to_atoms
 from bindrae.geometry.kinematics import angles_to_circle
-from bindrae.model.attention import InvariantPointAttention
 from bindrae.model.stage1 import Stage1
 from bindrae.training.losses import stage1_loss
 
@@ -50,37 +47,6 @@ def synthetic_complex(n: int, n_tokens: int = 64) -> Sample:
     }  # fmt: skip
 
 
-def attention_layer(attention: str) -> Callable[[int], Tensor]:
-    """One layer of the default sizes on `n` random residues, as a function of `n` that gives a scalar to descend."""
-    settings = ModelSettings()
-    layer = InvariantPointAttention(
-        settings.c_s, settings.c_z, settings.c_hidden, settings.heads, settings.qk_points, settings.v_points,
-        settings.z_rank, attention,
-    )  # fmt: skip
-
-    def run(n: int) -> Tensor:
-        s = torch.randn(1, n, settings.c_s, requires_grad=True)
-        z = torch.randn(2, 1, n, settings.z_rank, settings.c_z, requires_grad=True)
-        frames = torch.eye(3).expand(1, n, 3, 3), torch.randn(1, n, 3)
-        total: Tensor = layer(s, z[0], z[1], frames, torch.ones(1, n, dtype=torch.bool)).square().sum()
-        return total
-
-    return run
-
-
-def measure_layer(n: int, attention: str, train: bool) -> tuple[float, float]:
-    """As `measure`, for one attention layer."""
-    torch.set_num_threads(1)
-    run = attention_layer(attention)
-    run(32).backward()
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    with torch.set_grad_enabled(train):
-        total = run(n)
-    if train:
-        total.backward()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / _MB, time.perf_counter() - start
-
-
 def measure(n: int, attention: str, train: bool) -> tuple[float, float]:
     """Peak memory (MB) above the start and seconds of one step of the model at `n` residues, in this process."""
     torch.set_num_threads(1)
@@ -100,16 +66,15 @@ def measure(n: int, attention: str, train: bool) -> tuple[float, float]:
 def main(arguments: list[str]) -> None:
     """Measure the lengths given and print a table."""
     if "--one" in arguments:
-        n, attention, train, what = arguments[arguments.index("--one") + 1 :]
-        print(*(measure_layer if what == "layer" else measure)(int(n), attention, train == "train"))
+        n, attention, train = arguments[arguments.index("--one") + 1 :]
+        print(*measure(int(n), attention, train == "train"))
         return
-    what = "layer" if "--layer" in arguments else "model"
     attention = arguments[arguments.index("--attention") + 1] if "--attention" in arguments else "sdpa"
     mode = "forward" if "--forward" in arguments else "train"
-    print(f"| residues | {what}, {mode}, {attention}: peak MB | growth | seconds |\n|---|---|---|---|")
+    print(f"| residues | {mode}, {attention}: peak MB | growth | seconds |\n|---|---|---|---|")
     last = 0.0
     for n in [word for word in arguments if word.isdigit()]:
-        command = [sys.executable, "-m", "bindrae.model.memory", "--one", n, attention, mode, what]
+        command = [sys.executable, "-m", "bindrae.model.memory", "--one", n, attention, mode]
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         peak, seconds = float(out[0]), float(out[1])
         growth = f"{peak / last:.2f}" if last else ""

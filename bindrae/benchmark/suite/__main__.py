@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; processes that are started inherit it
-
 import sys
 import time
 from pathlib import Path
@@ -25,7 +22,7 @@ _PAGE = "page"
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(help="preprocess, fk, attention, train, predict, loader; all without one. page only writes."),
+        typer.Argument(help="fk, attention, train, predict, loader; all without one. page only writes."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", help="Folder for the results.")] = Options.output,
     data: Annotated[
@@ -83,6 +80,7 @@ def _write_pages(output: Path, names: list[str], site: Path) -> None:
 
 
 if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch is not imported yet, and processes that are started inherit it
     try:
         app()
     except BindraeError as error:

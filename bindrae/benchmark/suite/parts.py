@@ -9,7 +9,6 @@ from bindrae.benchmark.suite.options import Options
 from bindrae.benchmark.suite.part import Part
 
 PARTS = {
-    "preprocess": "complexes a second and core, beside the time that gemmi and RDKit need to read the same files",
     "fk": "torsions to atoms, beside a sequential NeRF and OpenFold",
     "attention": "one attention layer, in time and memory, beside attention over all pairs",
     "train": "a training step",

@@ -44,6 +44,7 @@ def svg(plot: dict[str, Any]) -> str:
             axes.set_yscale("log")
         ticks = sorted({x for points in plot["series"].values() for x, _ in points})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.set(xlabel=plot["x"], ylabel=plot["y"], title=plot["title"])
         axes.legend()

@@ -124,7 +124,7 @@ def part_of(record: dict[str, Any], threads: int = 1) -> Part:
     part = Part(
         name="predict",
         about=f"Side chains of {counts['complexes']} complexes ({record['dataset']}; {counts['residues']:,} residues, "
-        f"{counts['chi1']:,} with a chi1, {counts['pocket_chi1']:,} of them in pockets) by our model and by the packers of "
+        f"{counts['chi1']:,} with a chi1, {counts['pocket_chi1']:,} of them in pockets) by our model and by packers of "
         "others, each with its defaults, all given the same stripped files; docs/peers.md says what each is given and "
         "how it is scored. Speed and accuracy are of the same outputs.",
         settings={
