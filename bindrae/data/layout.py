@@ -67,6 +67,12 @@ class DataLayout:
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "stage1.safetensors"
 """The trained weights inside the package; see the model card beside them."""
+SHIPPED_NAME = "shipped"
+
+
+def weights_file(name: str) -> Path:
+    """Model file that a setting names: a path, or `SHIPPED_NAME` for the package's own."""
+    return SHIPPED if name == SHIPPED_NAME else Path(name).expanduser()
 
 
 @dataclass(frozen=True)

@@ -103,25 +103,30 @@ class InvariantPointAttention(nn.Module):
         b1, b2 = self.linear_b(z_f1), self.linear_b(z_f2)  # [B, N, rank, H]
         d1, d2 = self.down_z(z_f1), self.down_z(z_f2)  # [B, N, rank, c_z / 4]
         with torch.autocast(s.device.type, enabled=False):
-            q_points = self._points(self.linear_q_points, s, frames)
-            k_points, v_points = self._points(self.linear_kv_points, s, frames).split(
+            q_points = self.global_points(self.linear_q_points, s, frames)
+            k_points, v_points = self.global_points(self.linear_kv_points, s, frames).split(
                 [self.qk_points, self.v_points], dim=-2
             )
         core = self._dense if self.backend == "reference" else self._fused
         o, o_points, o_pair = core(q, k, v, q_points, k_points, v_points, b1, b2, d1, d2, mask)
-        with torch.autocast(s.device.type, enabled=False):
+        return self.combine(o, o_points, o_pair, frames)
+
+    def combine(self, o: Tensor, o_points: Tensor, o_pair: Tensor, frames: Frames) -> Tensor:
+        """[B, N, c_s] update from what attention gave: [B, N, H, c_hidden], [B, N, H, P, 3] and [B, N, H, c_z / 4]."""
+        with torch.autocast(o.device.type, enabled=False):
             o_points = invert_apply(frames, o_points.float().flatten(-3, -2))  # [B, N, H * P, 3]
             length = torch.sqrt((o_points**2).sum(-1) + 1e-8)
         features = [o.flatten(-2), *o_points.unbind(-1), length, o_pair.flatten(-2)]
-        return self.linear_out(torch.cat([f.to(o.dtype) for f in features], dim=-1))
+        updated: Tensor = self.linear_out(torch.cat([f.to(o.dtype) for f in features], dim=-1))
+        return updated
 
-    def _points(self, linear: nn.Linear, s: Tensor, frames: Frames) -> Tensor:
+    def global_points(self, linear: nn.Linear, s: Tensor, frames: Frames) -> Tensor:
         """[B, N, H, P, 3] global points; the layer's output is all x, then all y, then all z."""
         local = torch.nn.functional.linear(s.float(), linear.weight.float(), linear.bias.float())
         local = local.unflatten(-1, (3, -1)).transpose(-1, -2)
         return apply(frames, local).unflatten(-2, (self.heads, -1))
 
-    def _point_weight(self) -> Tensor:
+    def point_weight(self) -> Tensor:
         return nn.functional.softplus(self.head_weights.float()) * math.sqrt(1.0 / (3 * (self.qk_points * 9.0 / 2)))
 
     def _dense(
@@ -133,7 +138,7 @@ class InvariantPointAttention(nn.Module):
         logits = torch.einsum("bihc,bjhc->bhij", q, k) * math.sqrt(1.0 / (3 * self.c_hidden))
         logits = logits + torch.einsum("birh,bjrh->bhij", b1, b2)
         squared = ((q_points.unsqueeze(2) - k_points.unsqueeze(1)) ** 2).sum((-1, -2))  # [B, i, j, H]
-        logits = logits - 0.5 * (squared * self._point_weight()).permute(0, 3, 1, 2)
+        logits = logits - 0.5 * (squared * self.point_weight()).permute(0, 3, 1, 2)
         weights = torch.softmax(logits.masked_fill(~mask[:, None, None, :], _MASKED), dim=-1)
         o = torch.einsum("bhij,bjhc->bihc", weights, v)
         o_points = torch.einsum("bhij,bjhpx->bihpx", weights, v_points)
@@ -145,7 +150,7 @@ class InvariantPointAttention(nn.Module):
         b1: Tensor, b2: Tensor, d1: Tensor, d2: Tensor, mask: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """The same by one fused call on concatenated vectors."""
-        weight = self._point_weight().unsqueeze(-1)  # [H, 1]
+        weight = self.point_weight().unsqueeze(-1)  # [H, 1]
         # Padding rides in the key's own column against a query of ones: no mask is handed to the kernel.
         column = -0.5 * weight * (k_points**2).sum((-1, -2)).unsqueeze(-1) + _MASKED * ~mask[:, :, None, None]
         query = torch.cat(

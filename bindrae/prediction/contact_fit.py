@@ -41,6 +41,7 @@ from bindrae.prediction.contacts import (
     moving_kinds,
 )
 from bindrae.prediction.refine import OVERLAP_BESIDE_CONTACTS, Arrangements
+from bindrae.prediction.search import costs_in_place
 from bindrae.prediction.tune import Trial, try_sample
 from bindrae.progress import track
 
@@ -67,17 +68,12 @@ class Evidence:
 def gather_evidence(trial: Trial) -> Evidence:
     """What a complex of known structure says, its side chains arranged without contacts."""
     arrangement = Arrangements(trial.scene, trial.circle, trial.rotamers, polish_weight=0.0)
-    energies, row = arrangement.energies, arrangement.row
+    row = arrangement.row
     kind = trial.scene.aatype.numpy()
     xyz, mask = arrangement.xyz.double().numpy(), arrangement.mask.numpy()
-    state = arrangement.state
-    alone, beside = energies.by_residue()
-    field = [
-        own + sum((table[:, state[q]] for q, table in others.items()), np.zeros(len(own)))
-        for own, others in zip(alone, beside, strict=True)
-    ]
+    costs = [costs_in_place(*one, arrangement.state) for one in zip(*arrangement.energies.by_residue(), strict=True)]
     surprise = arrangement.surprise
-    overlap = np.clip(np.concatenate(field) - surprise, -_MOST_OVERLAP, _MOST_OVERLAP)
+    overlap = np.clip(np.concatenate(costs) - surprise, -_MOST_OVERLAP, _MOST_OVERLAP)
 
     counts = csr_matrix((len(row), int(np.prod(SHAPE))), dtype=np.float32)
     for candidate, place in contacts(xyz, mask, row, kind, arrangement.surroundings()):
@@ -123,7 +119,7 @@ def fit_potential(evidence: Sequence[Evidence], ridge: float = RIDGE) -> Contact
     Parameters
     ----------
     evidence : list of Evidence
-        Of complexes that the model was not trained on.
+        Of complexes that the model knows no better than those it will be used on.
     ridge : float
         Weight of the squared steps, in residues.
 

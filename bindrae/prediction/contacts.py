@@ -1,10 +1,9 @@
 """What the contacts of a side chain are worth: energies by kinds of atoms and distance.
 
 A network that has seen few structures knows too little of which atoms like each other's company, and is too sure of
-what it says. Both are mended by some thousand numbers that are fitted on structures it was not trained on
-(`contact_fit`): the worth of every contact, as in potentials of mean force (Sippl, J. Mol. Biol. 213, 859, 1990), here
-fitted as the conditional likelihood of the true side chain among the candidates, and how far the network's own
-probabilities can be trusted.
+what it says. Both are mended by some thousand numbers that are fitted on known structures (`contact_fit`): the worth of
+every contact, as in potentials of mean force (Sippl, J. Mol. Biol. 213, 859, 1990), here fitted as the conditional
+likelihood of the true side chain among the candidates, and how far the network's own probabilities can be trusted.
 """
 
 from __future__ import annotations

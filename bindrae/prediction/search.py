@@ -175,14 +175,20 @@ def _anneal(
     for temperature in (*temperatures, 0.0, 0.0, 0.0):
         for r in undecided:
             keep = alive[r]
-            field = alone[r].copy()
-            for q, table in beside[r].items():
-                field += table[:, state[q]]
+            field = costs_in_place(alone[r], beside[r], state)
             if temperature:
                 # The largest of Gumbel-perturbed energies is a draw from their Boltzmann distribution.
                 field = field - temperature * rng.gumbel(size=len(field))
             state[r] = keep[np.argmin(field[keep])]
     return state
+
+
+def costs_in_place(alone: np.ndarray, beside: dict[int, np.ndarray], state: np.ndarray) -> np.ndarray:
+    """[K] costs of a residue's candidates with all others as they are arranged; see `Energies.by_residue`."""
+    total = alone.copy()
+    for q, table in beside.items():
+        total += table[:, state[q]]
+    return total
 
 
 def sample_arrangements(
@@ -212,9 +218,7 @@ def sample_arrangements(
         for r, draw in zip(rows, draws, strict=True):
             if sweep and not beside[r]:
                 continue  # nothing that it depends on moves
-            field = alone[r].copy()
-            for q, table in beside[r].items():
-                field += table[:, state[q]]
+            field = costs_in_place(alone[r], beside[r], state)
             p = np.exp((field.min() - field) / temperature)
             state[r] = min(int(np.searchsorted(np.cumsum(p), draw * p.sum())), len(p) - 1)
     return state

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import torch
 
-from bindrae.data.layout import SHIPPED
+from bindrae.data.layout import SHIPPED_NAME, weights_file
 from bindrae.errors import BindraeError
 from bindrae.model.stage1 import Stage1, load_model
 from bindrae.training.checkpoint import differing_keys
 
-SHIPPED_NAME = "shipped"
 # What may differ between the weights and the run that starts from them: it shapes no weight.
 _FREE = {"preset", "dropout", "ligand_warmup_steps", "attention", "max_rotation_deg", "max_translation_angstrom"}
 
@@ -24,7 +23,7 @@ def initial_weights(init: str) -> Path:
     BindraeError
         When there is none.
     """
-    path = SHIPPED if init == SHIPPED_NAME else Path(init).expanduser()
+    path = weights_file(init)
     if not path.is_file():
         raise BindraeError(
             f"training.init: {path} does not exist", f"name a model file, or `{SHIPPED_NAME}` for the package's weights"

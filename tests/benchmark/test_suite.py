@@ -22,7 +22,7 @@ from bindrae.benchmark.suite.nerf import nerf, nerf_numbers
 from bindrae.benchmark.suite.options import Options
 from bindrae.benchmark.suite.part import Part, Plot, Table, read_part, write_part
 from bindrae.benchmark.suite.parts import PARTS
-from bindrae.benchmark.suite.steps import Steps, dataset_steps, step_rate, synthetic_steps
+from bindrae.benchmark.suite.steps import Steps, dataset_steps, synthetic_steps
 from bindrae.benchmark.suite.timing import alternate, ratio
 from bindrae.benchmark.suite.words import number
 from bindrae.config import ModelSettings, TrainingSettings
@@ -157,9 +157,10 @@ def test_step_rate_counts_residues_of_a_dataset_after_its_crop(overfit_layout: D
     recipe = TrainingSettings(batch_size=2, max_residues=20)
     made = dataset_steps(dataset, recipe, 3)
     assert [batch.n_residues for step in made for batch in step] == [[20, 20]] * 3
-    found = step_rate(SMALL, recipe, dataset, count=2, runs=1)
-    assert (found.residues, found.steps) == (80, 2)
-    assert found.residues_per_second == pytest.approx(80 / found.seconds.median)
+    task = Steps(SMALL, recipe, dataset_steps(dataset, recipe, 2))
+    seconds = alternate({"steps": task}, runs=1)["steps"]
+    assert (task.residues, len(task.steps)) == (80, 2)
+    assert task.rate(seconds) == pytest.approx(80 / seconds.median)
 
 
 def test_the_loader_is_compared_residue_for_residue(overfit_layout: DataLayout, monkeypatch: Any) -> None:
@@ -330,5 +331,7 @@ def test_one_part_that_cannot_run_does_not_stop_the_others(
     ],
 )
 def test_make_targets(target: str, command: str) -> None:
-    ran = subprocess.run(["make", "-n", target, "ARGS=--quick"], cwd=ROOT, capture_output=True, text=True, check=True)
+    # Under `make test` this is a make within a make, which would say last which folder it leaves.
+    dry = ["make", "-n", "--no-print-directory", target, "ARGS=--quick"]
+    ran = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1].endswith(command)

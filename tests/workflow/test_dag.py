@@ -106,6 +106,18 @@ def test_predicting_the_dataset_is_a_matter_of_its_own(rerun: Clone) -> None:
     assert rerun.run("predict", *shipped) == {}
 
 
+def test_other_weights_to_start_from_train_again(rerun: Clone) -> None:
+    weights = rerun.folder / "earlier.safetensors"
+    weights.write_text("some")
+    command = ("--config", "training={device: auto, log_steps: 5, init: earlier.safetensors}")
+    assert rerun.run(*command) == {"train": 1, "evaluate": 1, "report": 1}
+    assert rerun.plan(*command) == {}
+    weights.touch()
+    assert rerun.plan(*command) == {}
+    weights.write_text("others")
+    assert rerun.plan(*command) == jobs("train evaluate report")
+
+
 def test_a_changed_split_is_carried_out(rerun: Clone) -> None:
     override = ("--config", "split={seed: 1}")
     assert rerun.run(*override) == {stage: EVERYTHING[stage] for stage in f"split {AFTER_SHARDS}".split()}

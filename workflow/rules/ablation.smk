@@ -18,6 +18,7 @@ use rule train as ablation_train with:
         run=lambda wildcards: grid_run(wildcards.row, wildcards.seed).root,
         model=lambda wildcards: grid_settings(wildcards, "model"),
         settings=lambda wildcards: grid_settings(wildcards, "training", EXECUTION_KEYS),
+        init=lambda wildcards: weights_of(grid_config(wildcards).training.init),
         version=VERSIONS["train"],
         carried_out=lambda wildcards, resources: grid_settings(wildcards, "training"),
         launch=lambda wildcards, resources: LAUNCH,

@@ -15,7 +15,13 @@ from snakemake.utils import validate
 try:
     from bindrae.config import EXECUTION_KEYS, resolve_config
     from bindrae.data.index import batch_of, files_changed
-    from bindrae.data.layout import SHIPPED, SIDES, DataLayout, RunLayout
+    from bindrae.data.layout import (
+        SHIPPED_NAME,
+        SIDES,
+        DataLayout,
+        RunLayout,
+        weights_file,
+    )
     from bindrae.data.stages import VERSIONS
     from bindrae.data.storage import (
         read_json,
@@ -128,9 +134,11 @@ def predicted_folders() -> list[str]:
     return every_batch(str(RUN.predicted(AnyBatch())))
 
 
-def shipped_weights() -> str:
-    """Hash of the package's own weights: a version with others predicts again."""
-    return sha256_file(SHIPPED) if SHIPPED.is_file() else "none"
+def weights_of(name: str | None) -> str:
+    """Hash of a model file that a setting names: others under the same name make its rule run again."""
+    if name is None or not weights_file(name).is_file():
+        return "none"
+    return sha256_file(weights_file(name))
 
 
 def prediction_options() -> list[str]:

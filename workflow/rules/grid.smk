@@ -19,15 +19,19 @@ def grid_run(row: str, seed):
 GRID_RUN = grid_run("{row}", "{seed}")
 
 
+def grid_config(wildcards):
+    """The configuration of a training of the grid."""
+    try:
+        return configuration_of(grid(), wildcards.row, int(wildcards.seed), CONFIG)
+    except BindraeError as error:
+        raise WorkflowError(str(error))
+
+
 def grid_settings(
     wildcards, section: str, without: frozenset[str] = frozenset()
 ) -> str:
     """One section of a training's configuration, as `settings_of` gives that of a plain run."""
-    try:
-        config = configuration_of(grid(), wildcards.row, int(wildcards.seed), CONFIG)
-    except BindraeError as error:
-        raise WorkflowError(str(error))
-    return settings_of(section, without, config)
+    return settings_of(section, without, grid_config(wildcards))
 
 
 def grid_evaluations(wildcards) -> list[str]:

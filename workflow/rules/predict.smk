@@ -22,7 +22,9 @@ rule predict_batch:
         entries=entries_of_batch,
         model=lambda wildcards, input: ["--model", input.model] if input.model else [],
         options=prediction_options(),
-        weights="run" if CONFIG.prediction.weights == "run" else shipped_weights(),
+        weights=(
+            "run" if CONFIG.prediction.weights == "run" else weights_of(SHIPPED_NAME)
+        ),
         version=VERSIONS["predict"],
         number=lambda wildcards: int(wildcards.batch),
         allowed=CONFIG.max_rejected_fraction,

@@ -38,6 +38,7 @@ rule train:
         run=RUN.root,
         model=settings_of("model"),
         settings=settings_of("training", without=EXECUTION_KEYS),
+        init=weights_of(CONFIG.training.init),
         version=VERSIONS["train"],
         # How it is carried out changes no result. Snakemake reruns nothing for a parameter that depends on `resources`.
         carried_out=lambda wildcards, resources: settings_of("training"),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
-from pathlib import Path
 from typing import Any
 
 from bindrae.benchmark.peers.compare import CRYSTAL
+from bindrae.benchmark.suite.machine import processor
 from bindrae.evaluation.aggregate import Figures
 
 ROWS = (
@@ -25,16 +24,12 @@ ROWS = (
 )
 """Part, name, label and decimals of each figure."""
 _NAMED = 5
+_ELSEWHERE = ", see peers.json"
 
 
 def hardware(threads: int) -> str:
     """Processor and threads, for the seconds."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = (line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line)
-        model = next(names, model)
-    return f"{model}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''} a program"
+    return f"{processor()}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''} a program"
 
 
 def markdown(record: dict[str, Any]) -> str:
@@ -50,7 +45,7 @@ def markdown(record: dict[str, Any]) -> str:
         f"a chi1, {counts['pocket_chi1']} of them in pockets. In brackets 95 % bootstrap intervals over {drawn['n']} "
         f"{drawn['over']}. A residue without a prediction is a miss.",
         "",
-        *_grid(["", *names], [_figure_row(row, [_figures(record, name) for name in names]) for row in ROWS]),
+        *_grid(["", *names], [_row(row, [figures_of(record, name) for name in names]) for row in ROWS]),
     ]
     if record["differences"]:
         others = list(record["differences"])
@@ -60,7 +55,7 @@ def markdown(record: dict[str, Any]) -> str:
             "",
             *_grid(
                 ["", *others],
-                [_difference_row(row, [record["differences"][name] for name in others]) for row in ROWS],
+                [_row(row, [record["differences"][name] for name in others], "+") for row in ROWS],
             ),
         ]
     lines += ["", *_grid(["program", "version", "what it reads", "failed"], [_facts(n, columns[n]) for n in columns])]
@@ -68,37 +63,38 @@ def markdown(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _figures(record: dict[str, Any], name: str) -> dict[str, Figures]:
+def figures_of(record: dict[str, Any], name: str) -> dict[str, Figures]:
+    """Figures of a program, or of the crystal, in the record of a comparison."""
     found: dict[str, Figures] = record["crystal"] if name == CRYSTAL else record["columns"][name]["figures"]
     return found
 
 
-def _figure_row(row: tuple[str, str, str, int], figures: list[dict[str, Figures]]) -> list[str]:
-    part, key, label, decimals = row
-    return [label, *(_cell(found[part].get(key), decimals) for found in figures)]
+def cell(figures: dict[str, Figures], row: tuple[str, str, str, int], sign: str = "") -> str | None:
+    """A figure with its interval, None where there is none.
 
-
-def _cell(figure: dict[str, float | None] | None, decimals: int) -> str:
+    Parameters
+    ----------
+    figures : dict
+        By part and name.
+    row : tuple
+        One of `ROWS`.
+    sign : {"", "+"}
+        "+" for differences: they have their sign, and a star where the interval excludes 0.
+    """
+    part, key, _, decimals = row
+    figure = figures[part].get(key)
     if figure is None or figure["value"] is None:
-        return "-"
+        return None
     low, high = figure["low"], figure["high"]
-    bounds = "" if low is None or high is None else f" [{low:.{decimals}f}, {high:.{decimals}f}]"
-    return f"{figure['value']:.{decimals}f}{bounds}"
+    text = f"{figure['value']:{sign}.{decimals}f}"
+    if low is None or high is None:
+        return text
+    star = "*" if sign and (low > 0.0 or high < 0.0) else ""
+    return f"{text} [{low:{sign}.{decimals}f}, {high:{sign}.{decimals}f}]{star}"
 
 
-def _difference_row(row: tuple[str, str, str, int], differences: list[dict[str, Figures]]) -> list[str]:
-    part, key, label, decimals = row
-    cells = []
-    for found in differences:
-        figure = found[part].get(key)
-        if figure is None or figure["value"] is None:
-            cells.append("-")
-            continue
-        low, high = figure["low"], figure["high"]
-        bounds = "" if low is None or high is None else f" [{low:+.{decimals}f}, {high:+.{decimals}f}]"
-        apart = "*" if low is not None and high is not None and (low > 0.0 or high < 0.0) else ""
-        cells.append(f"{figure['value']:+.{decimals}f}{bounds}{apart}")
-    return [label, *cells]
+def _row(row: tuple[str, str, str, int], figures: list[dict[str, Figures]], sign: str = "") -> list[str]:
+    return [row[2], *(cell(found, row, sign) or "-" for found in figures)]
 
 
 def _facts(name: str, column: dict[str, Any]) -> list[str]:
@@ -112,15 +108,16 @@ def _remarks(record: dict[str, Any]) -> list[str]:
     for name, column in record["columns"].items():
         failed = column["counts"]["failed"]
         if failed:
-            lines += ["", f"{name} failed on {_named(failed)}"]
+            lines += ["", f"{name} failed on {named(failed, _ELSEWHERE)}"]
     if record["left_out"]:
-        lines += ["", f"Left out for all programs: {_named(record['left_out'])}"]
+        lines += ["", f"Left out for all programs: {named(record['left_out'], _ELSEWHERE)}"]
     return lines
 
 
-def _named(entries: list[dict[str, str]]) -> str:
+def named(entries: list[dict[str, str]], where: str = "") -> str:
+    """The first complexes of a list with the reason, and how many more there are; `where` says where those stand."""
     shown = "; ".join(f"{entry['id']} ({entry['message']})" for entry in entries[:_NAMED])
-    return shown + (f"; and {len(entries) - _NAMED} more, see peers.json" if len(entries) > _NAMED else "")
+    return shown + (f"; and {len(entries) - _NAMED} more{where}" if len(entries) > _NAMED else "")
 
 
 def _grid(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -14,7 +14,7 @@ from bindrae.benchmark.suite.layers import FUSED, LIBRARY, LIBRARY_PAIRS, PAIRS,
 from bindrae.benchmark.suite.machine import copy_bandwidth, matmul_rate
 from bindrae.benchmark.suite.options import Options
 from bindrae.benchmark.suite.part import Part, Plot, Table
-from bindrae.benchmark.suite.timing import Timing, alternate, one_thread, summarise
+from bindrae.benchmark.suite.timing import Timing, alternate, one_thread, ratio, summarise
 from bindrae.benchmark.suite.words import spread
 from bindrae.config import ModelSettings
 
@@ -204,7 +204,7 @@ def _ratios(costs: Costs, sizes: Sequence[int]) -> dict[str, dict[str, float]]:
         both = {n: (own, other) for n in sizes if (own := at(FUSED, n)) and (other := at(name, n))}
         if both:
             ratios[f"time_ratio_vs_{key}"] = {
-                str(n): other.seconds.median / own.seconds.median for n, (own, other) in both.items()
+                str(n): ratio(other.seconds, own.seconds) for n, (own, other) in both.items()
             }
             ratios[f"memory_ratio_vs_{key}"] = {
                 str(n): other.peak / own.peak for n, (own, other) in both.items() if own.peak

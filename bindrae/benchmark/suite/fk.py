@@ -17,7 +17,7 @@ from bindrae.benchmark.suite.loader import data_folder, dataset_name
 from bindrae.benchmark.suite.nerf import nerf, nerf_numbers
 from bindrae.benchmark.suite.options import Options
 from bindrae.benchmark.suite.part import Part, Plot, Table
-from bindrae.benchmark.suite.timing import Timing, alternate, one_thread, summarise
+from bindrae.benchmark.suite.timing import Timing, alternate, one_thread, ratio, summarise
 from bindrae.benchmark.suite.words import spread
 from bindrae.data.layout import DataLayout
 from bindrae.errors import BindraeError
@@ -171,7 +171,7 @@ def run(options: Options) -> Part:
 def _ratios(spent: dict[bool, dict[int, dict[str, Timing]]], sizes: tuple[int, ...]) -> dict[str, Any]:
     def quotient(gradient: bool, above: str, below: str) -> dict[str, float]:
         found = spent[gradient]
-        return {str(n): found[n][above].median / found[n][below].median for n in sizes}
+        return {str(n): ratio(found[n][above], found[n][below]) for n in sizes}
 
     def rate(name: str) -> dict[str, float]:
         return {str(n): 1e6 * spent[False][n][name].median / n for n in sizes}

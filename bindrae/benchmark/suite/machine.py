@@ -24,11 +24,16 @@ def hardware() -> dict[str, str | int]:
     flags = _cpuinfo("flags").split()
     bf16 = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags]
     return {
-        "processor": _cpuinfo("model name") or platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": os.cpu_count() or 1,
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "bf16": ", ".join(bf16) or "no",
     }
+
+
+def processor() -> str:
+    """Name of the processor."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def _cpuinfo(name: str) -> str:

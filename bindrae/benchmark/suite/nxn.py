@@ -31,7 +31,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bindrae.geometry.rigid import Frames, apply, invert_apply
+from bindrae.geometry.rigid import Frames
 from bindrae.model.attention import InvariantPointAttention
 
 _MASKED = -1e9
@@ -74,10 +74,13 @@ class AllPairsAttention(nn.Module):
         layer = self.layer
         q = layer.linear_q(s).unflatten(-1, (layer.heads, -1)) * math.sqrt(1.0 / (3 * layer.c_hidden))
         k, v = layer.linear_kv(s).unflatten(-1, (layer.heads, -1)).split(layer.c_hidden, dim=-1)
-        q_points = self._points(layer.linear_q_points, s, frames)
-        k_points, v_points = self._points(layer.linear_kv_points, s, frames).split(
-            [3 * layer.qk_points, 3 * layer.v_points], dim=-1
-        )
+        with torch.autocast(s.device.type, enabled=False):
+            q_points = layer.global_points(layer.linear_q_points, s, frames).flatten(-2)  # [B, N, H, 3 P]
+            k_points, v_points = (
+                layer.global_points(layer.linear_kv_points, s, frames)
+                .flatten(-2)
+                .split([3 * layer.qk_points, 3 * layer.v_points], dim=-1)
+            )
         bias, pair = nn.functional.linear(z, *_both(layer)).split([layer.heads, layer.c_z // 4], dim=-1)
         logits = self._logits(q, k, q_points, k_points)
         logits += bias.permute(0, 3, 1, 2)
@@ -87,17 +90,11 @@ class AllPairsAttention(nn.Module):
         values = torch.cat([v, v_points.to(v.dtype)], dim=-1).transpose(1, 2)
         o, o_points = (weights @ values).transpose(1, 2).split([layer.c_hidden, 3 * layer.v_points], dim=-1)
         o_pair = weights.transpose(1, 2) @ pair  # [B, N, H, c_z / 4]
-        with torch.autocast(s.device.type, enabled=False):
-            o_points = invert_apply(frames, o_points.float().unflatten(-1, (-1, 3)).flatten(-3, -2))
-            length = torch.sqrt((o_points**2).sum(-1) + 1e-8)
-        features = [o.flatten(-2), *o_points.unbind(-1), length, o_pair.flatten(-2)]
-        updated: Tensor = layer.linear_out(torch.cat([x.to(o.dtype) for x in features], dim=-1))
-        return updated
+        return layer.combine(o, o_points.unflatten(-1, (-1, 3)), o_pair, frames)
 
     def _logits(self, q: Tensor, k: Tensor, q_points: Tensor, k_points: Tensor) -> Tensor:
         """[B, H, N, N] of queries and keys [B, N, H, c_hidden] and points [B, N, H, 3 P]."""
-        points = self.layer.qk_points
-        weight = nn.functional.softplus(self.layer.head_weights.float()) * math.sqrt(1.0 / (3 * (points * 9.0 / 2)))
+        weight = self.layer.point_weight()
         if self.multiply_out:
             column = -0.5 * weight.unsqueeze(-1) * (k_points**2).sum(-1, keepdim=True)  # the query's changes nothing
             q = torch.cat([q, q_points.to(q.dtype), torch.ones_like(column, dtype=q.dtype)], dim=-1)
@@ -107,13 +104,6 @@ class AllPairsAttention(nn.Module):
         squared = ((q_points.unsqueeze(2) - k_points.unsqueeze(1)) ** 2).sum(-1)  # [B, N, N, H]
         logits -= (0.5 * weight * squared).permute(0, 3, 1, 2)
         return logits
-
-    def _points(self, linear: nn.Linear, s: Tensor, frames: Frames) -> Tensor:
-        """[B, N, H, 3 P] coordinates of global points; the layer's output is all x, then all y, then all z."""
-        with torch.autocast(s.device.type, enabled=False):
-            local = nn.functional.linear(s.float(), linear.weight.float(), linear.bias.float())
-            local = local.unflatten(-1, (3, -1)).transpose(-1, -2)
-            return apply(frames, local).unflatten(-2, (self.layer.heads, -1)).flatten(-2)
 
 
 def _both(layer: InvariantPointAttention) -> tuple[Tensor, Tensor]:

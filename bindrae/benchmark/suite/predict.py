@@ -12,11 +12,10 @@ from bindrae.benchmark.peers.compare import CRYSTAL
 from bindrae.benchmark.peers.given import Given, write_given
 from bindrae.benchmark.peers.peer import Cost, Peer
 from bindrae.benchmark.peers.run import run_peer
-from bindrae.benchmark.peers.table import ROWS
+from bindrae.benchmark.peers.table import ROWS, cell, figures_of, named
 from bindrae.benchmark.suite.options import Options
 from bindrae.benchmark.suite.part import Part, Table
 from bindrae.errors import BindraeError
-from bindrae.evaluation.aggregate import Figures
 from bindrae.progress import track
 
 ACCURACIES = {
@@ -29,7 +28,6 @@ ACCURACIES = {
 """Differences that become ratios: part, figure and words of each."""
 _UNREFINED = "bindrae-unrefined"
 _QUICK_COMPLEXES = 2
-_NAMED = 5  # complexes that a remark names
 _TITLES = {"faspr": "FASPR", "promod3": "ProMod3", "ligandmpnn": "LigandMPNN"}
 Cells = list[str | float | int | None]
 
@@ -146,7 +144,7 @@ def part_of(record: dict[str, Any], threads: int = 1) -> Part:
         Table(
             "Accuracy and time on the same files",
             ["", *columns, CRYSTAL],
-            [[row[2], *(_cell(_figures(record, name), row) for name in (*columns, CRYSTAL))] for row in ROWS],
+            [[row[2], *(cell(figures_of(record, name), row) for name in (*columns, CRYSTAL))] for row in ROWS],
         )
     ]
     others = record["differences"]
@@ -155,7 +153,7 @@ def part_of(record: dict[str, Any], threads: int = 1) -> Part:
             Table(
                 f"{own} minus the others, paired",
                 ["", *others],
-                [[row[2], *(_cell(others[name], row, "+") for name in others)] for row in ROWS],
+                [[row[2], *(cell(others[name], row, "+") for name in others)] for row in ROWS],
                 "A star marks differences whose interval excludes 0.",
             )
         )
@@ -167,13 +165,8 @@ def part_of(record: dict[str, Any], threads: int = 1) -> Part:
     part.remarks += [f"{name} was not run: {' '.join(why.split())}" for name, why in record["absent"].items()]
     missing = {f"{name} failed on": column["counts"]["failed"] for name, column in columns.items()}
     missing["Left out for all programs:"] = record["left_out"]
-    part.remarks += [f"{words} {_named(entries)}" for words, entries in missing.items() if entries]
+    part.remarks += [f"{words} {named(entries)}" for words, entries in missing.items() if entries]
     return part
-
-
-def _named(entries: list[dict[str, str]]) -> str:
-    shown = "; ".join(f"{entry['id']} ({entry['message']})" for entry in entries[:_NAMED])
-    return shown + (f"; and {len(entries) - _NAMED} more" if len(entries) > _NAMED else "")
 
 
 def _add_ratios(part: Part, record: dict[str, Any]) -> None:
@@ -189,22 +182,3 @@ def _add_ratios(part: Part, record: dict[str, Any]) -> None:
         for key, (where, figure, words) in ACCURACIES.items():
             part.ratios[f"{key}_vs_{name}"] = differences[where][figure]
             part.words[f"{key}_vs_{name}"] = f"ours minus {title}: {words}"
-
-
-def _figures(record: dict[str, Any], name: str) -> dict[str, Figures]:
-    found: dict[str, Figures] = record["crystal"] if name == CRYSTAL else record["columns"][name]["figures"]
-    return found
-
-
-def _cell(figures: dict[str, Figures], row: tuple[str, str, str, int], sign: str = "") -> str | None:
-    """A figure with its interval; differences (`sign` is "+") with their sign and a star where they are sure."""
-    part, key, _, decimals = row
-    figure = figures[part].get(key)
-    if figure is None or figure["value"] is None:
-        return None
-    low, high = figure["low"], figure["high"]
-    text = f"{figure['value']:{sign}.{decimals}f}"
-    if low is None or high is None:
-        return text
-    star = "*" if sign and (low > 0.0 or high < 0.0) else ""
-    return f"{text} [{low:{sign}.{decimals}f}, {high:{sign}.{decimals}f}]{star}"

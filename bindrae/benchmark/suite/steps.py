@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bindrae.benchmark.suite.timing import Timing, alternate, one_thread
+from bindrae.benchmark.suite.timing import Timing
 from bindrae.config import ModelSettings, TrainingSettings
 from bindrae.data.dataset import IPABatch, SeededCrop, ShardDataset, collate_ipa_batch, create_ipa_dataloader
 from bindrae.model.memory import synthetic_complex
@@ -19,28 +18,7 @@ from bindrae.training.state import TrainingState
 from bindrae.training.step import StepPlan, backward, update
 
 _LATE = 100_000  # a step after all warm-ups: noise, ligand and weights of the losses are those of most of a training
-
 _REPLAY = Path(tempfile.gettempdir()) / "bindrae-bench-replay.pt"
-
-
-@dataclass(frozen=True)
-class StepRate:
-    """What training consumes on one thread.
-
-    Attributes
-    ----------
-    residues_per_second : float
-        Residues (padding not counted) a second of the processor, by the median run.
-    seconds : Timing
-        Of all steps together (s).
-    residues, steps : int
-        In one run.
-    """
-
-    residues_per_second: float
-    seconds: Timing
-    residues: int
-    steps: int
 
 
 class Steps:
@@ -69,13 +47,28 @@ class Steps:
 
     def __call__(self) -> None:
         """Take all steps once."""
-        state, settings = self.state, self.training
-        for number, (batches, plan) in enumerate(zip(self.steps, self.plans, strict=True)):
-            for place, batch in enumerate(batches):
-                seed = number * len(batches) + place
-                backward(state.model, batch, state.scaler, settings, self.world, plan, seed, _REPLAY)
-            update(state.model, state.optimiser, state.scaler, settings, self.world, len(batches))
-            state.average.update(state.model, int(state.model.step))
+        for number in range(len(self.steps)):
+            self.gather(number)
+            self.move(number)
+
+    def gather(self, number: int) -> None:
+        """Gradients of the batches of a step."""
+        batches = self.steps[number]
+        for place, batch in enumerate(batches):
+            seed = number * len(batches) + place
+            backward(
+                self.state.model, batch, self.state.scaler, self.training, self.world, self.plans[number], seed, _REPLAY
+            )
+
+    def move(self, number: int) -> None:
+        """The weights by the gradients of a step, and their running mean."""
+        state = self.state
+        update(state.model, state.optimiser, state.scaler, self.training, self.world, len(self.steps[number]))
+        state.average.update(state.model, int(state.model.step))
+
+    def rate(self, timing: Timing) -> float:
+        """Residues (padding not counted) a second, by the median run."""
+        return self.residues / timing.median
 
 
 def dataset_steps(dataset: ShardDataset, training: TrainingSettings, count: int) -> list[list[IPABatch]]:
@@ -91,36 +84,3 @@ def synthetic_steps(training: TrainingSettings, count: int, residues: int) -> li
     """Batches of made-up complexes of `residues` residues each, `training.batch_size` of them a batch."""
     batch = collate_ipa_batch([(f"x{i}", synthetic_complex(residues)) for i in range(training.batch_size)])
     return [[batch] * training.accumulate for _ in range(count)]
-
-
-def step_rate(
-    model: ModelSettings,
-    training: TrainingSettings,
-    dataset: ShardDataset | None = None,
-    count: int = 8,
-    residues: int = 256,
-    runs: int = 3,
-) -> StepRate:
-    """What one thread of the processor consumes in training, loading not counted.
-
-    Parameters
-    ----------
-    model, training : ModelSettings, TrainingSettings
-    dataset : ShardDataset, optional
-        Where the batches come from; without it, made-up complexes.
-    count : int
-        Steps of a run.
-    residues : int
-        Length of the made-up complexes.
-    runs : int
-        Runs after one that does not count.
-
-    Returns
-    -------
-    StepRate
-    """
-    made = synthetic_steps(training, count, residues) if dataset is None else dataset_steps(dataset, training, count)
-    task = Steps(model, training, made)
-    with one_thread():
-        seconds = alternate({"steps": task}, runs)["steps"]
-    return StepRate(task.residues / seconds.median, seconds, task.residues, len(made))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +19,9 @@ from bindrae.benchmark.suite.words import spread
 from bindrae.config import ModelSettings, TrainingSettings, load_settings, read_yaml, resolve_config
 from bindrae.data.dataset import ShardDataset
 from bindrae.data.layout import DataLayout
-from bindrae.training.step import backward, update
 
 _BASELINE, _SHIPPED = "config/model/baseline.yaml", "config/shipped.yaml"
 _PRECISIONS = tuple(DTYPES)
-_REPLAY = Path(tempfile.gettempdir()) / "bindrae-bench-replay.pt"
 _LOSSES, _OPTIMISER = "losses, noise and what is shown", "optimiser and mean of the weights"
 _PARTS = {
     "": "features, kinematics and the rest of the network",
@@ -104,7 +101,7 @@ def run(options: Options) -> Part:
         seconds = alternate(tasks, runs)
         shares = {name: shares_of(task) for name, task in tasks.items()}
     floors = {name: sum(cost.seconds for cost in found.floor.values()) for name, found in shares.items()}
-    rates = {name: task.residues / seconds[name].median for name, task in tasks.items()}
+    rates = {name: task.rate(seconds[name]) for name, task in tasks.items()}
     part = Part(
         name="train",
         about="Optimiser steps on one thread: noise, forward pass, losses, backward pass, AdamW and the running mean "
@@ -179,15 +176,10 @@ def shares_of(task: Steps) -> Shares:
 
 def one_step(task: Steps, number: int, sections: Sections) -> None:
     """The step of that number, as `Steps` takes it, with its parts marked."""
-    state, settings, world = task.state, task.training, task.world
-    batches = task.steps[number]
     with sections.section(_LOSSES):
-        for place, batch in enumerate(batches):
-            seed = number * len(batches) + place
-            backward(state.model, batch, state.scaler, settings, world, task.plans[number], seed, _REPLAY)
+        task.gather(number)
     with sections.section(_OPTIMISER):
-        update(state.model, state.optimiser, state.scaler, settings, world, len(batches))
-        state.average.update(state.model, int(state.model.step))
+        task.move(number)
 
 
 def _table(name: str, shares: Shares, seconds: float, count: int) -> Table:
