@@ -118,7 +118,7 @@ class RunLayout:
 
     @property
     def peers(self) -> Path:
-        """Folder of other programs' figures on the same complexes, ``NAME.json`` by `bindrae score --json`; optional."""
+        """Optional folder of other programs' figures on the same complexes: ``NAME.json`` by `bindrae score --json`."""
         return self.root / "peers"
 
     @property

@@ -72,7 +72,7 @@ def acceptance_cards(rows: dict[str, Any]) -> list[dict[str, Any]]:
     cards = []
     for part in ACCEPTANCE:
         metric = part.metric
-        model, base, crystal = (entry_of(rows, row, part.scope, part.key) for row in ("model", "no_learning", "crystal"))
+        model, base, crystal = _floors(part, rows)
         words, tone = standing(part, rows)
         cards.append(
             {
@@ -89,6 +89,11 @@ def acceptance_cards(rows: dict[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return cards
+
+
+def _floors(part: Figure, rows: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """The figure's entries for the model, no learning and the crystal."""
+    return tuple(entry_of(rows, row, part.scope, part.key) for row in ("model", "no_learning", "crystal"))
 
 
 def _aim(part: Figure) -> str:
@@ -115,7 +120,7 @@ def acceptance_rows(rows: dict[str, Any], peers: list[Peer]) -> Rows:
     result = []
     for part in (*ACCEPTANCE, *FURTHER):
         metric = part.metric
-        model, base, crystal = (entry_of(rows, row, part.scope, part.key) for row in ("model", "no_learning", "crystal"))
+        model, base, crystal = _floors(part, rows)
         others = [peer.rows[part.scope][part.key] for peer in peers]
         result.append(
             [

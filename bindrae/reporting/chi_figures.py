@@ -64,5 +64,5 @@ def _panels(edges: list[float], types: dict[str, dict[str, list[int]]], title: s
         fig.supxlabel("degrees", fontsize=8)
 
     common = ", ".join(f"{name} {number(overlap(pair), 0)}" for name, pair in types.items())
-    words = f"Histograms of true and predicted angles, each type scaled to its own peak. Common part in percent: {common}."
+    words = f"Histograms of true and predicted angles, each type scaled to its own peak; common part (%): {common}."
     return figure(draw, title, words, 8.4, 0.65 + 0.95 * rows)

@@ -9,6 +9,7 @@ from typing import Any
 
 import gemmi
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from bindrae.chem import residues as aa
@@ -113,7 +114,7 @@ class _Drawing:
                 ends[i] = max(placed.values())
         # The viewer leaves out names that would cover one before them: the worst come first.
         by_rmsd = sorted(ends, key=lambda i: -_finite(p.residues["sidechain_rmsd"].iloc[i]))
-        self.labels = [(ends[i], place_and_type(p.residues.iloc[i].to_dict())) for i in by_rmsd[:MAX_LABELS]]
+        self.labels = [(ends[i], place_and_type(_plain(p.residues.iloc[i]))) for i in by_rmsd[:MAX_LABELS]]
 
     def _ligand(self) -> None:
         p = self.pocket
@@ -129,6 +130,10 @@ class _Drawing:
 def place_and_type(residue: dict[str, Any]) -> str:
     """A residue as labels and rows name it: ``A:45 LEU``."""
     return f"{place_of(residue)} {residue['type']}"
+
+
+def _plain(row: pd.Series) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items()}
 
 
 def _is_wrong(pocket: Pocket, i: int) -> bool:
@@ -161,11 +166,11 @@ def _rows(pocket: Pocket) -> Rows:
     wrong = wrong.sort_values(["sidechain_rmsd", "row"], ascending=[False, True], na_position="last")
     return [
         [
-            place_and_type(r),
+            place_and_type(_plain(r)),
             number(r["chi1_error"], 0),
             number(r["sidechain_rmsd"], 2),
             number(100 * r["confidence"], 0) if np.isfinite(r["confidence"]) else DASH,
             number(r["ligand_distance"], 1),
         ]
-        for r in wrong.to_dict("records")
+        for r in (row for _, row in wrong.iterrows())
     ]
