@@ -67,6 +67,17 @@ def standing(figure_: Figure, rows: dict[str, Any]) -> tuple[str, str]:
     return f"missed by {number(off, digits)} {unit}" + (", within the interval" if reached else ""), "bad"
 
 
+def summary(rows: dict[str, Any]) -> str:
+    """One sentence on all targets: which are met, and by how much the others are missed."""
+    with_target = [part for part in (*ACCEPTANCE, *FURTHER) if part.target is not None]
+    told = [(part.label, *standing(part, rows)) for part in with_target]
+    met = [label for label, _, tone in told if tone == "good"]
+    missed = [f"{label} ({words.removeprefix('missed ')})" for label, words, tone in told if tone == "bad"]
+    parts = [f"{len(met)} of {len(told)} targets {'is' if len(met) == 1 else 'are'} met"]
+    parts[0] += f": {', '.join(met)}" if met else ""
+    return ". ".join(parts + ([f"Missed: {', '.join(missed)}"] if missed else [])) + "."
+
+
 def acceptance_cards(rows: dict[str, Any]) -> list[dict[str, Any]]:
     """Label, value, target, standing and the lines under them, for each of the four figures."""
     cards = []

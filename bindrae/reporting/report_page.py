@@ -15,6 +15,7 @@ from bindrae.reporting.acceptance import (
     acceptance_heads,
     acceptance_rows,
     peers_note,
+    summary,
 )
 from bindrae.reporting.chi_figures import chi_figures
 from bindrae.reporting.error_section import error_section
@@ -128,6 +129,7 @@ def report_page(
         n_epochs=len(epochs),
         best_epoch=best_epoch,
         verdict=[*verdict(evaluation), *errors.sentences],
+        summary=summary(rows),
         cards=acceptance_cards(rows),
         peers_note=peers_note(others, evaluation),
         metric_heads=metric_heads(rows),

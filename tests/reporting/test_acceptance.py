@@ -19,6 +19,7 @@ from bindrae.reporting.acceptance import (
     acceptance_rows,
     peers_note,
     standing,
+    summary,
 )
 from bindrae.reporting.peers import SHIPPED_PEERS, Peer, main, read_peers
 
@@ -55,6 +56,15 @@ def score_record(folder: Path, name: str, **changes: Any) -> Path:
 )
 def test_a_target_is_met_or_missed(entry: tuple[float, float, float], words: str, tone: str) -> None:
     assert standing(CHI1, rows_of(chi1_acc20=entry)) == (words, tone)
+
+
+def test_the_summary_names_what_is_met_and_missed() -> None:
+    rows = rows_of(chi1_acc20=(88.0, 87.0, 89.0), all_chi_acc20=(61.5, 60.0, 63.0), clash_atoms_pct=(0.08, 0.06, 0.09))
+    assert summary(rows) == (
+        "2 of 4 targets are met: χ1 within 20°, Clashing atoms. "
+        "Missed: Pocket χ1 within 20° (by 2.0 points), All χ within 20° (by 6.5 points)."
+    )
+    assert summary({}) == "0 of 4 targets are met."
 
 
 def test_lower_is_better_for_clashes_and_distances_have_no_target() -> None:
