@@ -9,7 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 from bindrae.reporting.html import number
-from bindrae.reporting.svg import ACCENT, INK, MUTED, figure
+from bindrae.reporting.plots import small_panel
+from bindrae.reporting.svg import ACCENT, MUTED, figure
 
 _COLUMNS = 6
 
@@ -46,13 +47,7 @@ def _panels(edges: list[float], types: dict[str, dict[str, list[int]]], title: s
         for ax, (name, pair) in zip(axes, types.items(), strict=False):
             ax.fill_between(centres, pair["true"], step="mid", color=MUTED, alpha=0.45, linewidth=0, label="true")
             ax.step(centres, pair["pred"], where="mid", color=ACCENT, linewidth=1.3, label="predicted")
-            ax.set_title(f"{name}  {sum(pair['true']):,}", fontsize=8, color=INK)
-            ax.set_xlim(edges[0], edges[-1])
-            ax.set_xticks([-60, 60, 180])
-            ax.set_ylim(0, None)
-            ax.set_yticks([])
-            ax.tick_params(labelsize=7, length=0)
-            ax.spines["left"].set_visible(False)
+            small_panel(ax, f"{name}  {sum(pair['true']):,}", (edges[0], edges[-1]), (-60, 60, 180))
         for ax in axes[len(types) :]:
             ax.set_visible(False)
         # The panel above an empty place shows the angles that the one below it would have.

@@ -263,6 +263,17 @@ def intervals(
     )
 
 
+def small_panel(ax: Any, title: str, limits: tuple[float, float], ticks: Sequence[float]) -> None:
+    """Style of one of many small histograms: no heights, few ticks, the title in small letters."""
+    ax.set_title(title, fontsize=8)
+    ax.set_xlim(*limits)
+    ax.set_xticks(ticks)
+    ax.set_ylim(0, None)
+    ax.set_yticks([])
+    ax.tick_params(labelsize=7, length=0)
+    ax.spines["left"].set_visible(False)
+
+
 def _whole_numbers(n: int) -> Any:
     from matplotlib.ticker import MaxNLocator
 

@@ -64,13 +64,7 @@ def _chi1_by_type(chi: dict[str, Any]) -> Markup:
         axes = fig.subplots(rows, _BY_TYPE_COLUMNS, squeeze=False, sharex=True).ravel()
         for ax, (name, counts) in zip(axes, types.items(), strict=False):
             ax.fill_between(centres, counts, step="mid", color=svg.ACCENT, linewidth=0)
-            ax.set_title(f"{name}  {sum(counts):,}", fontsize=8)
-            ax.set_xlim(-180, 180)
-            ax.set_xticks([-120, 0, 120])
-            ax.set_ylim(0, None)
-            ax.set_yticks([])
-            ax.tick_params(labelsize=7, length=0)
-            ax.spines["left"].set_visible(False)
+            plots.small_panel(ax, f"{name}  {sum(counts):,}", (-180, 180), (-120, 0, 120))
         for ax in axes[len(types) :]:
             ax.set_visible(False)
 

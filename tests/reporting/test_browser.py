@@ -52,6 +52,7 @@ def hostile_scores(source: DataLayout, target: DataLayout) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def pages(
+    tab: Tab,  # first: without a browser no page is made
     tmp_path_factory: pytest.TempPathFactory,
     demo_layout: DataLayout,
     build_dataset: Callable[..., Any],
