@@ -117,6 +117,11 @@ class RunLayout:
         return self.root / "report.html"
 
     @property
+    def peers(self) -> Path:
+        """Optional folder of other programs' figures on the same complexes: ``NAME.json`` by `bindrae score --json`."""
+        return self.root / "peers"
+
+    @property
     def predictions(self) -> Path:
         """Folder of all predicted structures, one folder a batch."""
         return self.root / "predicted"

@@ -39,7 +39,7 @@ VERSIONS: dict[str, int] = {
     "train": 5,
     "evaluate": 6,
     "predict": 3,
-    "report": 4,
+    "report": 5,
 }
 """Version of each stage's code, passed to Snakemake as a parameter."""
 

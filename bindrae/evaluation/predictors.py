@@ -61,7 +61,7 @@ def refined_predictor(
     return predict
 
 
-def _rebuild(sample: Sample, chi: np.ndarray) -> Atoms:
+def rebuild(sample: Sample, chi: np.ndarray) -> Atoms:
     """Atoms of the true backbone with given chis, by forward kinematics."""
     x, kind = sample["atom14"], sample["aatype"].long()
     angles = sample["torsion_angles"].clone()
@@ -78,7 +78,7 @@ def rotamer_predictor(table: RotamerTable) -> Predictor:
     def predict(identifier: str, sample: Sample) -> Atoms:
         arrays = (sample[name].numpy() for name in ("torsion_angles", "torsion_mask", "aatype"))
         angles, defined, kind = arrays
-        return _rebuild(sample, table.predict(angles, defined, kind.astype(np.int64)))
+        return rebuild(sample, table.predict(angles, defined, kind.astype(np.int64)))
 
     return predict
 
@@ -90,4 +90,4 @@ def crystal_predictor(identifier: str, sample: Sample) -> Atoms:
 
 def rebuilt_predictor(identifier: str, sample: Sample) -> Atoms:
     """The truth through forward kinematics: what ideal bond lengths and angles cost."""
-    return _rebuild(sample, sample["torsion_angles"][:, 3:].numpy())
+    return rebuild(sample, sample["torsion_angles"][:, 3:].numpy())

@@ -9,12 +9,16 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from bindrae.config import Config
 from bindrae.data.layout import DataLayout, RunLayout
-from bindrae.data.storage import read_json, write_text
+from bindrae.data.storage import read_json, read_table, write_text
 from bindrae.errors import BindraeError
+from bindrae.evaluation import chi_counts, pockets
 from bindrae.evaluation.predicted import predicted_structures
 from bindrae.reporting.html import DASH
+from bindrae.reporting.peers import read_peers
 from bindrae.reporting.report_page import report_page
 
 PACKAGES = ("bindrae", "torch", "rdkit", "gemmi", "pyarrow", "numpy", "snakemake")
@@ -43,7 +47,7 @@ def run_report(layout: DataLayout, run: RunLayout, config: Config | None) -> Non
     layout : DataLayout
         With quality.json in place.
     run : RunLayout
-        With metrics.jsonl, training.json and evaluation.json in place.
+        With metrics.jsonl, training.json, evaluation.json and residues.parquet in place.
     config : Config or None
         The whole configuration; without it the page shows the settings that the stages recorded.
 
@@ -56,6 +60,8 @@ def run_report(layout: DataLayout, run: RunLayout, config: Config | None) -> Non
     training = _read(run.training, ("counts", "seconds"), "train")
     evaluation = _read(run.evaluation, EVALUATION_KEYS, "evaluate")
     epochs = read_epochs(run.metrics)
+    residues = _residues(run)
+    shown, missing = _pockets(layout, evaluation, residues)
     page = report_page(
         title=f"Run {run.root.resolve().name}",
         dataset=config.dataset if config else run.root.resolve().parent.parent.name,
@@ -66,6 +72,10 @@ def run_report(layout: DataLayout, run: RunLayout, config: Config | None) -> Non
         predicted=[] if config and config.prediction.weights == "none" else predicted_structures(layout, run),
         settings=_settings(config, quality, training, evaluation),
         environment=environment(),
+        angles=chi_counts.chi_counts(residues),
+        pockets=shown,
+        pockets_missing=missing,
+        peers=read_peers(run, evaluation),
     )
     write_text(page, run.report)
     print(f"report: {run.report}")
@@ -124,6 +134,31 @@ def environment() -> list[tuple[str, str]]:
         ("processor", _processor()),
         ("CPUs", str(os.cpu_count() or DASH)),
     ]
+
+
+def _residues(run: RunLayout) -> pd.DataFrame:
+    """What the page reads of residues.parquet."""
+    present = read_table(run.residues).column_names
+    wanted = dict.fromkeys([*pockets.COLUMNS, *chi_counts.COLUMNS])
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise BindraeError(
+            f"{run.residues} lacks {', '.join(missing)}", "it was written by another version; rerun `bindrae evaluate`"
+        )
+    labels = [name for name in pockets.LABELS if name in present]
+    return read_table(run.residues, [*wanted, *labels]).to_pandas()
+
+
+def _pockets(
+    layout: DataLayout, evaluation: dict[str, Any], residues: pd.DataFrame
+) -> tuple[list[pockets.Pocket], str]:
+    """The pockets to show, or why there are none: a report may outlive its shards."""
+    other = evaluation.get("settings", {}).get("data")
+    scored = DataLayout(Path(other)) if other else layout
+    try:
+        return pockets.pockets_to_show(scored, evaluation["side"], residues, evaluation["by_complex"]), ""
+    except BindraeError as error:
+        return [], error.message
 
 
 def _processor() -> str:

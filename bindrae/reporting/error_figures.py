@@ -16,7 +16,7 @@ _BARS = (
     ("No learning, χ1", "no_learning", "chi1_acc20"),
 )
 # A stronger colour would hide the number in the square.
-_STRONGEST = 0.55
+_STRONGEST = 0.5
 
 
 def error_figures(errors: dict[str, Any], bands: dict[str, Any]) -> dict[str, Markup]:

@@ -70,7 +70,7 @@ def worst_residue_rows(worst: dict[str, Any]) -> Rows:
     return [
         [
             str(r["id"]),
-            _place(r),
+            place_of(r),
             str(r["type"]) if r.get("name") in (None, r["type"]) else f"{r['name']} ({r['type']})",
             *(number(r[key], 0) for key in ("chi1_pred", "chi1_true", "chi1_error")),
             number(r["sidechain_rmsd"], 2),
@@ -83,7 +83,8 @@ def worst_residue_rows(worst: dict[str, Any]) -> Rows:
     ]
 
 
-def _place(residue: dict[str, Any]) -> str:
+def place_of(residue: dict[str, Any]) -> str:
+    """Chain, number and insertion code of a residue, or its row where these are not known."""
     if "number" in residue:
         return f"{residue['chain']}:{residue['number']}{residue['insertion']}".lstrip(":")  # chains may be blank
     return f"row {residue['row']}"

@@ -123,6 +123,38 @@ def bars(
     return figure(draw, title, f"Bar chart, {ylabel}: " + ", ".join(values) + ".", 8.4, 2.9)
 
 
+def horizontal_bars(labels: Sequence[str], values: Sequence[float], written: Sequence[str], title: str) -> Markup:
+    """One bar a label from the top down, with its value written behind it.
+
+    Parameters
+    ----------
+    labels : sequence of str
+    values : sequence of float
+        Lengths of the bars.
+    written : sequence of str
+        The values as text.
+    title : str
+    """
+
+    def draw(fig: Any) -> None:
+        ax = fig.subplots()
+        ax.barh(range(len(labels)), values, 0.72, color=ACCENT, linewidth=0)
+        for i, (value, text) in enumerate(zip(values, written, strict=True)):
+            ax.annotate(text, (value, i), (4, 0), textcoords="offset points", va="center")
+        ax.set_yticks(range(len(labels)), labels)
+        ax.set_ylim(len(labels) - 0.5, -0.5)
+        ax.set_xlim(0, max(values) * 1.1 or 1)
+        ax.set_title(title)
+        ax.set_axisbelow(True)
+        ax.grid(visible=False)
+        ax.xaxis.set_visible(False)
+        ax.spines[["bottom", "left"]].set_visible(False)
+        ax.tick_params(axis="y", length=0)
+
+    words = ", ".join(f"{label} {text}" for label, text in zip(labels, written, strict=True))
+    return figure(draw, title, f"Horizontal bars: {words}.", 8.4, 0.5 + 0.24 * len(labels))
+
+
 def curves(x: Sequence[float], panels: Sequence[Panel], title: str, xlabel: str, mark: float | None = None) -> Markup:
     """Small line plots side by side, three a row.
 
@@ -229,6 +261,17 @@ def intervals(
         width,
         0.9 + 0.36 * len(labels),
     )
+
+
+def small_panel(ax: Any, title: str, limits: tuple[float, float], ticks: Sequence[float]) -> None:
+    """Style of one of many small histograms: no heights, few ticks, the title in small letters."""
+    ax.set_title(title, fontsize=8)
+    ax.set_xlim(*limits)
+    ax.set_xticks(ticks)
+    ax.set_ylim(0, None)
+    ax.set_yticks([])
+    ax.tick_params(labelsize=7, length=0)
+    ax.spines["left"].set_visible(False)
 
 
 def _whole_numbers(n: int) -> Any:

@@ -30,7 +30,7 @@ def quality_figures(data: dict[str, Any]) -> dict[str, Any]:
     distributions = [d for d in data["distributions"].values() if d["n"]]
     chi, floors = data["chi"], data["floors"]
     return {
-        "funnel": _funnel(data),
+        "funnel": funnel(data),
         "distributions": [plots.histogram(d["counts"], d["edges"], d["label"], d["unit"]) for d in distributions],
         "chi": [
             plots.histogram(chi[f"chi{k}"], chi["edges"], f"χ{k}", f"χ{k} (degrees)", open_end=False, trim=False)
@@ -64,13 +64,7 @@ def _chi1_by_type(chi: dict[str, Any]) -> Markup:
         axes = fig.subplots(rows, _BY_TYPE_COLUMNS, squeeze=False, sharex=True).ravel()
         for ax, (name, counts) in zip(axes, types.items(), strict=False):
             ax.fill_between(centres, counts, step="mid", color=svg.ACCENT, linewidth=0)
-            ax.set_title(f"{name}  {sum(counts):,}", fontsize=8)
-            ax.set_xlim(-180, 180)
-            ax.set_xticks([-120, 0, 120])
-            ax.set_ylim(0, None)
-            ax.set_yticks([])
-            ax.tick_params(labelsize=7, length=0)
-            ax.spines["left"].set_visible(False)
+            plots.small_panel(ax, f"{name}  {sum(counts):,}", (-180, 180), (-120, 0, 120))
         for ax in axes[len(types) :]:
             ax.set_visible(False)
 
@@ -130,30 +124,17 @@ def _scale_only(ax: Any) -> Any:
     return AffineDeltaTransform(ax.transData)
 
 
-def _funnel(data: dict[str, Any]) -> Markup:
-    steps = [
-        ("found", data["found"]),
-        *((name, s["out"]) for name, s in data["stages"].items() if "out" in s),
-    ]
-    steps.append(("accepted", data["accepted"]))
-    labels, values = [name for name, _ in steps], [float(n) for _, n in steps]
+def funnel(data: dict[str, Any]) -> Markup:
+    """Complexes left after each stage.
 
-    def draw(fig: Any) -> None:
-        ax = fig.subplots()
-        ax.barh(range(len(steps)), values, 0.72, color=svg.ACCENT, linewidth=0)
-        for i, value in enumerate(values):
-            ax.annotate(f"{value:,.0f}", (value, i), (4, 0), textcoords="offset points", va="center")
-        ax.set_yticks(range(len(steps)), labels)
-        ax.set_ylim(len(steps) - 0.5, -0.5)
-        ax.set_xlim(0, max(values) * 1.1 or 1)
-        ax.set_title("Complexes left after each stage")
-        ax.set_axisbelow(True)
-        ax.grid(visible=False)
-        ax.xaxis.set_visible(False)
-        ax.spines[["bottom", "left"]].set_visible(False)
-        ax.tick_params(axis="y", length=0)
-
-    words_of = ", ".join(f"{name} {value:,.0f}" for name, value in zip(labels, values, strict=True))
-    return svg.figure(
-        draw, "Complexes left after each stage", f"Horizontal bars: {words_of}.", 8.4, 0.5 + 0.24 * len(steps)
-    )
+    Parameters
+    ----------
+    data : dict
+        The content of quality.json.
+    """
+    stages = {name: s["out"] for name, s in data["stages"].items() if "out" in s}
+    steps = {"found": data["found"], **stages, "accepted": data["accepted"]}
+    return plots.horizontal_bars(
+        list(steps), [float(n) for n in steps.values()], [f"{n:,}" for n in steps.values()],
+        "Complexes left after each stage",
+    )  # fmt: skip

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import Markup
+
+from bindrae.evaluation.pockets import Pocket
 from bindrae.reporting import plots
+from bindrae.reporting.acceptance import (
+    acceptance_cards,
+    acceptance_figure,
+    acceptance_heads,
+    acceptance_rows,
+    peers_note,
+    summary,
+)
+from bindrae.reporting.chi_figures import chi_figures
 from bindrae.reporting.error_section import error_section
 from bindrae.reporting.html import DASH, duration, flatten, number, render, text, words
+from bindrae.reporting.peers import Peer
+from bindrae.reporting.pocket_views import pocket_view, viewer_script
+from bindrae.reporting.quality_figures import funnel
 from bindrae.reporting.quality_page import Rows, seconds_rows, settings_rows
 from bindrae.reporting.reliability_figures import FEWEST
 from bindrae.reporting.verdict import (
@@ -15,7 +31,6 @@ from bindrae.reporting.verdict import (
     ROWS,
     difference_rows,
     entry_of,
-    headline_cards,
     metric_heads,
     metric_rows,
     verdict,
@@ -23,19 +38,17 @@ from bindrae.reporting.verdict import (
 
 CONTENTS = (
     ("verdict", "Verdict"),
-    ("data", "Data"),
     ("training", "Training"),
-    ("bands", "Burial, B-factor and place"),
-    ("types", "Residue types"),
-    ("errors", "Kinds of errors"),
-    ("worst", "Worst cases"),
-    ("refinement", "Refinement"),
+    ("angles", "Angles"),
     ("reliability", "Reliability"),
+    ("worst", "Worst cases"),
+    ("bands", "Burial, B-factor and place"),
+    ("refinement", "Refinement"),
     ("complexes", "Complexes"),
     ("predicted", "Predicted structures"),
-    ("settings", "Settings"),
-    ("software", "Software and hardware"),
+    ("data", "Data"),
     ("time", "Time"),
+    ("provenance", "Provenance"),
 )
 MAX_COMPLEXES = 500
 MAX_NAMES = 20
@@ -66,6 +79,10 @@ def report_page(
     predicted: list[dict[str, Any]],
     settings: dict[str, Any],
     environment: list[tuple[str, str]],
+    angles: dict[str, Any] | None = None,
+    pockets: Sequence[Pocket] = (),
+    pockets_missing: str = "",
+    peers: Sequence[Peer] = (),
 ) -> str:
     """Build report.html.
 
@@ -82,6 +99,14 @@ def report_page(
         Nested; shown with dotted keys.
     environment : list of (str, str)
         Versions and hardware.
+    angles : dict, optional
+        From `chi_counts`; without it the page has no figures of angles by residue type.
+    pockets : sequence of Pocket
+        Shown in three dimensions.
+    pockets_missing : str
+        Why there are none.
+    peers : sequence of Peer
+        Other programs, beside the acceptance figures.
 
     Returns
     -------
@@ -90,6 +115,8 @@ def report_page(
     """
     complexes = evaluation["by_complex"]
     errors = error_section(evaluation)
+    rows, others = evaluation["rows"], list(peers)
+    seconds = _seconds(quality, training, evaluation)
     best = [e["epoch"] for e in epochs if e.get("best")]
     best_epoch = training["counts"].get("best_epoch", best[-1] if best else None)
     return render(
@@ -102,15 +129,28 @@ def report_page(
         n_epochs=len(epochs),
         best_epoch=best_epoch,
         verdict=[*verdict(evaluation), *errors.sentences],
-        cards=headline_cards(evaluation["rows"]),
-        metric_heads=metric_heads(evaluation["rows"]),
-        heads=errors.heads,
+        summary=summary(rows),
+        cards=acceptance_cards(rows),
+        peers_note=peers_note(others, evaluation),
+        metric_heads=metric_heads(rows),
+        heads=errors.heads | {"acceptance": acceptance_heads(others)},
         fewest_in_bin=FEWEST,
-        figures=_figures(evaluation, epochs, best_epoch) | errors.figures,
+        pockets=[pocket_view(pocket) for pocket in pockets],
+        pockets_missing=pockets_missing,
+        **_viewer(pockets),
+        figures={
+            **_figures(evaluation, epochs, best_epoch),
+            **errors.figures,
+            **chi_figures(angles or {}),
+            "acceptance": acceptance_figure(rows, others),
+            "funnel": funnel(quality),
+            "time": _time_figure(quality, training, evaluation),
+        },
         tables={
             **errors.tables,
-            "overall": metric_rows(evaluation["rows"], "overall"),
-            "pocket": metric_rows(evaluation["rows"], "pocket"),
+            "acceptance": acceptance_rows(rows, others),
+            "overall": metric_rows(rows, "overall"),
+            "pocket": metric_rows(rows, "pocket"),
             "rejections": _rejection_rows(quality["rejections"]),
             "training": [
                 [words(key), number(value) if isinstance(value, int | float) else text(value)]
@@ -123,11 +163,12 @@ def report_page(
             "settings": settings_rows(settings),
             "software": [
                 ["attention backend", text(evaluation["attention"])],
-                ["model sha256", evaluation.get("model_sha256", DASH)],
+                ["model sha256", text(evaluation.get("model_sha256", DASH))],
+                ["inputs' fingerprint", text(quality.get("inputs", {}).get("fingerprint", DASH))],
                 *_extras(training),
                 *map(list, environment),
             ],
-            "seconds": _seconds(quality, training, evaluation),
+            "seconds": seconds,
         },
         n_complexes=len(complexes),
         n_predicted=len(predicted),
@@ -193,16 +234,33 @@ def _extras(training: dict[str, Any]) -> Rows:
     ]
 
 
-def _seconds(quality: dict[str, Any], training: dict[str, Any], evaluation: dict[str, Any]) -> Rows:
-    singles = {
+def _single_seconds(
+    quality: dict[str, Any], training: dict[str, Any], evaluation: dict[str, Any]
+) -> dict[str, float | None]:
+    """Seconds of the stages that run once for the whole dataset."""
+    return {
         "quality": quality.get("provenance", {}).get("seconds"),
         "train": training["seconds"],
         "evaluate": evaluation.get("seconds"),
     }
-    return [
-        *seconds_rows(quality["stages"]),
-        *([name, "1", duration(s), DASH] for name, s in singles.items()),
-    ]
+
+
+def _seconds(quality: dict[str, Any], training: dict[str, Any], evaluation: dict[str, Any]) -> Rows:
+    singles = _single_seconds(quality, training, evaluation)
+    return [*seconds_rows(quality["stages"]), *([name, "1", duration(s), DASH] for name, s in singles.items())]
+
+
+def _time_figure(quality: dict[str, Any], training: dict[str, Any], evaluation: dict[str, Any]) -> Markup:
+    seconds = {name: stage["seconds"] for name, stage in quality["stages"].items()}
+    seconds |= {name: s for name, s in _single_seconds(quality, training, evaluation).items() if s is not None}
+    return plots.horizontal_bars(
+        list(seconds), list(seconds.values()), [duration(s) for s in seconds.values()], "Time by stage"
+    )
+
+
+def _viewer(pockets: Sequence[Pocket]) -> dict[str, Any]:
+    """The script of the page; a page without pockets needs none and allows none."""
+    return dict(zip(("script", "script_hash"), viewer_script(), strict=True)) if pockets else {}
 
 
 def _figures(evaluation: dict[str, Any], epochs: list[dict[str, Any]], best_epoch: int | None) -> dict[str, Any]:

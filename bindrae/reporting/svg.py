@@ -75,10 +75,11 @@ def figure(
         draw(canvas.figure)
         stream = io.StringIO()
         canvas.print_svg(stream, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return _inline(stream.getvalue(), title, description)
+    # A wide figure would be too small to read on a narrow screen: there, the page lets it scroll.
+    return _inline(stream.getvalue(), title, description, "wide" if width > 6 else "small")
 
 
-def _inline(svg: str, title: str, description: str) -> Markup:
+def _inline(svg: str, title: str, description: str, size: str) -> Markup:
     key = "f" + hashlib.sha256(f"{title}\n{svg}".encode()).hexdigest()[:8]
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -91,8 +92,8 @@ def _inline(svg: str, title: str, description: str) -> Markup:
     box = re.search(r'viewBox="([^"]+)"', svg)
     assert box is not None  # matplotlib always writes one
     head = Markup(
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img"'
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" class="{size}" role="img"'
         ' aria-labelledby="{key}-t {key}-d">'
         '<title id="{key}-t">{title}</title><desc id="{key}-d">{description}</desc>'
-    ).format(box=box.group(1), key=key, title=title, description=description)
+    ).format(box=box.group(1), size=size, key=key, title=title, description=description)
     return head + Markup(svg[svg.index(">") + 1 :])

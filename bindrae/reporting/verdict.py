@@ -137,19 +137,6 @@ def difference_rows(comparison: dict[str, Any]) -> Rows:
     return result
 
 
-def headline_cards(rows: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
-    """Label, value and the lines under it, for each headline figure."""
-    cards = []
-    for scope, key, label in HEADLINE:
-        metric, entries = METRICS[key], {row: entry_of(rows, row, scope, key) for row in ROWS}
-        under = [f"95 %: {metric.interval(entries['model'])}"]
-        under += [
-            f"{ROWS[row].lower()}: {metric.show(entries[row].get('value'))}" for row in ("no_learning", "crystal")
-        ]
-        cards.append((label, metric.show(entries["model"].get("value")), under))
-    return cards
-
-
 def shown_rows(rows: dict[str, Any]) -> dict[str, str]:
     """Rows of the evaluation and their headings: the known ones in order, then any further one by its key."""
     known = {row: name for row, name in ROWS.items() if row in rows}

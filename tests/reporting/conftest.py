@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from residue_tables import Residue, residue_table
@@ -173,8 +174,8 @@ def _band() -> Row:
     return {"n_residues": 700, "n": 600, "model": model, "no_learning": {}, "difference": difference}
 
 
-def _analysis() -> Row:
-    """Errors, reliability and refinement of a few residues, one of them in a complex of an evil name."""
+def _analysis() -> tuple[pd.DataFrame, Row]:
+    """A few scored residues, one of them in a complex of an evil name; their errors, reliability and refinement."""
     residues = [
         *[Residue("LEU", (-60.0, 170.0), (-65.0, 172.0), 0.95, id="t0")] * 30,
         *[Residue("LEU", (-60.0, 170.0), (-65.0, 60.0), 0.55, id="t0")] * 10,
@@ -191,7 +192,7 @@ def _analysis() -> Row:
         "worst_residues": worst_residues(model.assign(**labels)),
         "worst_complexes": worst_complexes(model, before),
     }
-    return {
+    return model.assign(**labels), {
         "errors": error_figures({"model": model, "unrefined": before, "no_learning": before}) | worst,
         "reliability": reliability_figures(model, None, calibrated=True),
         "refinement": refinement_figures(model, before),
@@ -199,7 +200,7 @@ def _analysis() -> Row:
 
 
 def write_run(root: Path) -> RunLayout:
-    """A run with its three records."""
+    """A run with its records."""
     layout = RunLayout(root / "runs" / "first")
     by_complex = [
         {"id": f"t{i}", "cluster": "k", "n_residues": 200 + i, "n_pocket": 17, "chi1_acc20": 81.25,
@@ -208,10 +209,13 @@ def write_run(root: Path) -> RunLayout:
         for i in range(4)
     ]  # fmt: skip
     by_complex[1]["id"] = EVIL
+    residues, analysis = _analysis()
+    plain = residues.astype({"type": str, "cluster": str})
+    write_table(pa.Table.from_pandas(plain, preserve_index=False), layout.residues)
     evaluation = {
         "side": "test", "n_complexes": 4, "n_residues": 1234, "n_clusters": 3,
         "failed": [{"id": "bad&id", "message": "out of <memory>"}],
-        "attention": "reference", "bootstrap": 1000, "by_complex": by_complex, **_analysis(),
+        "attention": "reference", "bootstrap": 1000, "by_complex": by_complex, **analysis,
         "seconds": 75.0,
         "comparison": {"model_minus_no_learning": _differences(), "model_minus_unrefined": _differences()},
         "bands": {"burial": {"buried: 21 or more": _band()}, "type": {"ARG": _band(), "ALA": _band() | {"n": 0}}},

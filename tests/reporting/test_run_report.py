@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pytest
 
 from bindrae.config import Config
 from bindrae.data.layout import DataLayout, RunLayout
+from bindrae.data.storage import read_table, write_table
 from bindrae.errors import BindraeError
 from bindrae.evaluation.report import read_epochs, run_report
 from bindrae.reporting.html import duration, flatten, number, percent, size, text
@@ -107,7 +110,7 @@ def test_long_lists_of_complexes_are_cut_and_say_so(layout: DataLayout, run: Run
     assert ">x99<" not in page
 
 
-@pytest.mark.parametrize("name", ["evaluation", "metrics", "training", "quality"])
+@pytest.mark.parametrize("name", ["evaluation", "metrics", "training", "quality", "residues"])
 def test_a_missing_file_is_named(layout: DataLayout, run: RunLayout, name: str) -> None:
     path: Path = layout.quality if name == "quality" else getattr(run, name)
     path.unlink()
@@ -120,6 +123,39 @@ def test_a_record_without_its_parts_is_refused(layout: DataLayout, run: RunLayou
     run.evaluation.write_text('{"side": "test"}')
     with pytest.raises(BindraeError, match=r"evaluation\.json lacks n_complexes.*\n.*bindrae evaluate"):
         run_report(layout, run, None)
+
+
+def test_residues_without_their_columns_are_refused(layout: DataLayout, run: RunLayout) -> None:
+    write_table(read_table(run.residues).drop_columns(["confidence", "chi2_pred"]), run.residues)
+    with pytest.raises(BindraeError, match=r"residues\.parquet lacks confidence, chi2_pred\n.*bindrae evaluate"):
+        run_report(layout, run, None)
+
+
+def test_the_four_figures_come_first_then_what_explains_them(
+    layout: DataLayout, run: RunLayout, check_page: Callable[[Path], str]
+) -> None:
+    run_report(layout, run, None)
+    words = check_page(run.report)
+    assert "1 of 4 targets is met: All χ within 20°. Missed: χ1 within 20° (by 4.5 points), Clashing atoms (by" in words
+    assert "χ1 within 20° 82.5 % target ≥ 87.0 % missed by 4.5 points 95 %: 81.0 to 83.8" in words
+    assert "FASPR and ProMod3 are shown as scored by the same code on CASF-2016 (285 complexes)." in words
+    assert "χ1 within 20° (%) 82.5 81.0–83.8 ≥ 87.0 missed by 4.5 points 62.5 99.5 82.0 81.3" in words
+    assert "χ1 by residue type, true and predicted" in words
+    headings = re.findall(r"<h2[^>]*>([^<]*)<", html.unescape(run.report.read_text()))
+    assert headings == [
+        "Verdict", "Training", "Angles", "Reliability of the confidence", "Worst cases", "Burial, B-factor and place",
+        "What refinement changes", "Complexes", "What went in", "Time", "Provenance",
+    ]  # fmt: skip
+
+
+def test_a_report_may_outlive_its_shards(layout: DataLayout, run: RunLayout, check_page: Callable[[Path], str]) -> None:
+    run_report(layout, run, None)
+    words = check_page(run.report)  # which also allows no script on a page without views
+    assert f"No pocket is shown: {layout.batches} does not exist" in words
+    assert "script-src" not in run.report.read_text()
+    edit(run.evaluation, by_complex=[])
+    run_report(layout, run, None)
+    assert "No pocket is shown: no complex has a pocket iRMSD." in check_page(run.report)
 
 
 def test_epochs_of_a_resumed_run(run: RunLayout) -> None:

@@ -53,7 +53,16 @@ rule ablation:
         grid=ancient(str(GRID)),
     output:
         table=str(ABLATION / "ablation.json"),
-        page=str(ABLATION / "ablation.html"),
+        page=report(
+            str(ABLATION / "ablation.html"),
+            caption="../report/ablation.rst",
+            category="Runs",
+            labels={
+                "dataset": CONFIG.dataset,
+                "run": ABLATION.name,
+                "page": "ablation",
+            },
+        ),
     log:
         str(ABLATION / "logs" / "ablation.log"),
     conda:

@@ -247,7 +247,12 @@ rule quality:
         shards=every_batch(sidecar_of("shards")) + all_shards(),
     output:
         table=str(DATA.quality),
-        page=str(DATA.quality.with_suffix(".html")),
+        page=report(
+            str(DATA.quality.with_suffix(".html")),
+            caption="../report/quality.rst",
+            category="Data",
+            labels={"dataset": CONFIG.dataset, "page": "data quality"},
+        ),
         pockets=(
             [str(DATA.root / "pockets" / "index.tsv")]
             if CONFIG.quality.write_pocket_pdb

@@ -9,9 +9,15 @@ rule report:
         metrics=rules.train.output.metrics,
         evaluation=rules.evaluate.output.evaluation,
         residues=rules.evaluate.output.residues,
+        shards=all_shards(),
         predicted=predicted_folders(),
     output:
-        html=str(RUN.report),
+        html=report(
+            str(RUN.report),
+            caption="../report/run.rst",
+            category="Runs",
+            labels={"dataset": CONFIG.dataset, "run": RUN.root.name, "page": "report"},
+        ),
     log:
         run_log_of("report"),
     benchmark:
