@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def read_source(path: Path) -> Source:
     RejectedComplex
         ``protein_missing``, ``protein_unreadable`` or ``protein_empty``.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # also False for what can be no name of a file
         raise RejectedComplex("protein_missing", f"{path} does not exist")
     structure, shuffled = parse_structure(path)
     while len(structure) > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import os
 import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from bindrae.chem import residues as aa
 from bindrae.errors import RejectedComplex
+from bindrae.files import TooLargeError, read_limited
 from bindrae.structure.names import FOUR_LETTERS, WATER_NAMES
 from bindrae.structure.notes import Notes, note
 
@@ -21,6 +22,11 @@ _PDB_ENDINGS = (".pdb", ".ent", ".pdb1", ".pdbqt", ".brk")
 _CIF_ENDINGS = (".cif", ".mmcif", ".pdbx")
 MAX_COORDINATE = 1e5
 """Coordinates beyond this (A) are no numbers of a crystal: neither format writes them, float32 cannot resolve them."""
+MAX_BYTES = 2**29
+"""Files with more text, unpacked, are not parsed: over six million lines of a PDB file."""
+MAX_ATOMS = 3_000_000
+"""Models with more atoms are not looked at: ten times what 20,000 residues have."""
+_SMALLER = "leave out the waters and chains that are not needed"
 _COLUMNS = (
     "name", "residue_name", "chain", "number", "insertion", "altloc", "occupancy", "bfactor", "element", "charge",
     "hetero", "xyz",
@@ -62,7 +68,7 @@ def read_atoms(path: Path) -> Atoms:
     RejectedComplex
         ``protein_missing``, ``protein_unreadable`` or ``protein_empty``.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # also False for what can be no name of a file
         raise RejectedComplex("protein_missing", f"{path} does not exist")
     structure, shuffled = parse_structure(path)
     notes: Notes = {}
@@ -112,9 +118,9 @@ def parse_structure(path: Path) -> tuple[gemmi.Structure, bool]:
     Every fault of the file is a rejection.
     """
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        data = read_limited(path, MAX_BYTES)
+    except TooLargeError as error:
+        raise RejectedComplex("protein_too_large", str(error), _SMALLER) from None
     except (OSError, EOFError, zlib.error) as error:
         raise RejectedComplex("protein_unreadable", f"{path}: {error}") from None
     if b"\0" in data:
@@ -134,10 +140,12 @@ def parse_structure(path: Path) -> tuple[gemmi.Structure, bool]:
     numbered = number_lines(data) if form == gemmi.CoorFormat.Pdb else None
     try:
         structure = gemmi.read_structure_string(numbered or data, merge_chain_parts=False, format=form)
-        return structure, numbered is not None or form == gemmi.CoorFormat.Mmcif
     except (RuntimeError, ValueError, MemoryError, IndexError, OverflowError) as error:
         message = " ".join(str(error).split())[:300]  # gemmi quotes the line, whatever bytes it holds
         raise RejectedComplex("protein_unreadable", f"{path}: {message}") from None
+    if len(structure) and (count := structure[0].count_atom_sites()) > MAX_ATOMS:
+        raise RejectedComplex("protein_too_large", f"{path} holds {count:,} atoms, more than {MAX_ATOMS:,}", _SMALLER)
+    return structure, numbered is not None or form == gemmi.CoorFormat.Mmcif
 
 
 def number_lines(data: bytes) -> bytes | None:

@@ -146,7 +146,7 @@ def test_what_fails_is_a_rejected_row_and_nothing_half_is_kept(tmp_path: Path, s
     }
     assert "404" in found["2not"]["message"]
     assert "gzip" in found["4bad"]["message"]
-    assert "hash" in found["5sum"]["message"]
+    assert "SHA-256" in found["5sum"]["message"]
     assert "html" in found["6web"]["message"]
     assert all("127.0.0.1" in found[i]["message"] and found[i]["stage"] == "index" for i in ids[1:7])
     assert server.asked["2not.cif.gz"] == 1, "asking again for what is not there is no use"
