@@ -12,6 +12,7 @@ from typing import Any
 from bindrae.config import Config
 from bindrae.data.layout import DataLayout, RunLayout
 from bindrae.data.storage import read_json, write_text
+from bindrae.environment import processor
 from bindrae.errors import BindraeError
 from bindrae.evaluation.predicted import predicted_structures
 from bindrae.reporting.html import DASH
@@ -121,19 +122,9 @@ def environment() -> list[tuple[str, str]]:
     return [
         *rows,
         ("platform", platform.platform()),
-        ("processor", _processor()),
+        ("processor", processor() or DASH),
         ("CPUs", str(os.cpu_count() or DASH)),
     ]
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:  # no such file outside Linux
-        pass
-    return platform.processor() or platform.machine() or DASH
 
 
 def _read(path: Path, keys: tuple[str, ...], stage: str) -> dict[str, Any]:
