@@ -150,8 +150,9 @@ def _check_content(path: Path, name: str) -> None:
     """A whole gzip stream where the name says so, and the words that every structure file has."""
     try:
         data = read_limited(path, MAX_BYTES)
-        if name.endswith(".gz") and path.read_bytes()[:2] != GZIP:
-            raise OSError("it does not begin like one")
+        with path.open("rb") as stream:
+            if name.endswith(".gz") and stream.read(len(GZIP)) != GZIP:
+                raise OSError("it does not begin like one")
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"what arrived is no whole gzip file: {error}") from None
     kind, words = ("mmCIF", (b"data_", b"_atom_site.")) if ".cif" in name else ("PDB", (b"ATOM  ",))

@@ -16,7 +16,8 @@ from bindrae.files import TooLargeError, read_limited
 from bindrae.structure.names import FOUR_LETTERS, WATER_NAMES
 from bindrae.structure.notes import Notes, note
 
-_HYDROGENS = (1, 119)  # gemmi's flat arrays number deuterium 119
+HYDROGENS = (1, 119)
+"""Atomic numbers of hydrogen and deuterium; gemmi's flat arrays give the latter a number of its own."""
 _ELEMENTS = {"C": 6, "N": 7, "O": 8, "S": 16}
 _PDB_ENDINGS = (".pdb", ".ent", ".pdb1", ".pdbqt", ".brk")
 _CIF_ENDINGS = (".cif", ".mmcif", ".pdbx")
@@ -205,11 +206,11 @@ def _mend(atoms: Atoms) -> Atoms:
     atom_names, named = unique_labels(atoms.name)
     by_name = np.array([_element_of_name(text(name)) for name in atom_names], dtype=np.int16)[named]
     known = standard[which] & (by_name > 0)
-    wrong = known & (by_name != atoms.element) & ~((by_name == 1) & np.isin(atoms.element, _HYDROGENS))
+    wrong = known & (by_name != atoms.element) & ~((by_name == 1) & np.isin(atoms.element, HYDROGENS))
     note(notes, "elements_corrected", np.count_nonzero(wrong))
     element = np.where(wrong, by_name, atoms.element).astype(np.int16)
     atoms = replace(atoms, element=element)
-    return atoms.select(np.flatnonzero(finite & ~np.isin(element, _HYDROGENS) & ~water[which]))
+    return atoms.select(np.flatnonzero(finite & ~np.isin(element, HYDROGENS) & ~water[which]))
 
 
 def _element_of_name(name: str) -> int:

@@ -26,6 +26,7 @@ from bindrae.data.layout import DataLayout
 from bindrae.data.pocket_pdb import pocket_file
 from bindrae.data.sheets import read_ids
 from bindrae.errors import BindraeError
+from bindrae.prediction.keep import parse_places
 from bindrae.prediction.run import find_jobs
 from complexes import write_complex
 
@@ -244,6 +245,11 @@ def test_a_folder_in_the_place_of_a_result_is_told(source: Path, model_path: Pat
     assert code in (1, 2)
     assert "one.pdb" in message
     assert (tmp_path / "out" / "one.pdb" / "inside").is_dir()
+
+
+def test_a_long_list_of_residues_is_no_name_of_a_file() -> None:
+    named = [f"A:{i}" for i in range(2000)]
+    assert parse_places(",".join(named)) == named
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "/etc/x", "a\\b", "$(touch_x)", "x" * 3000])
