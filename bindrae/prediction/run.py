@@ -86,10 +86,11 @@ def _keep_inputs(written: Path, job: Job) -> None:
     ligands = [job.ligand] if isinstance(job.ligand, str) else job.ligand or []
     read = [job.protein, *(Path(name) for name in ligands if not name.startswith(PREFIX))]
     try:
-        if written.resolve() in [path.resolve() for path in read]:
-            raise BindraeError(f"{written} would be written over, and is the input itself", "name another output")
-    except (OSError, ValueError):
-        return  # a name that is none, a loop of links: reading it fails by name
+        clash = written.resolve() in [path.resolve() for path in read]
+    except (OSError, RuntimeError, ValueError):
+        clash = False  # a name that is none, a loop of links: reading it fails by name
+    if clash:
+        raise BindraeError(f"{written} would be written over, and is the input itself", "name another output")
 
 
 def _sheet_rows(path: Path, batch: int | None) -> Iterator[Found]:
