@@ -12,7 +12,7 @@ EXTRAS_lint := demo,test,dev
 # An independent implementation of rigid motions for the tests, without the heavy packages it asks for.
 ORACLES_test := openfold3==0.5.0
 
-.PHONY: demo test test-slow test-slurm lint gpu-check bench bench-peers clean
+.PHONY: demo test test-slow test-slurm lint wheel gpu-check bench bench-peers clean
 
 # The commands of .venv come first for the jobs too, whatever else is on the PATH.
 demo: .venv/.installed-demo
@@ -35,6 +35,14 @@ lint: .venv/.installed-lint
 	$(BIN)/pylint --jobs 2 --score yes bindrae
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
+
+# Source archive and, from it alone, the wheel, in dist/. make test looks at both, make test-slow installs the wheel.
+wheel: .venv/.installed-test
+	rm -rf dist build
+	$(BIN)/python -m hatchling build --target sdist --directory dist
+	mkdir -p build && tar --extract --gzip --file dist/bindrae-*.tar.gz --directory build
+	cd build/bindrae-* && $(CURDIR)/$(BIN)/python -m hatchling build --target wheel --directory $(CURDIR)/dist
+	rm -rf build
 
 # For whoever has a GPU: prints a table to paste.
 gpu-check: .venv/.installed-demo

@@ -394,6 +394,14 @@ def predict(
         raise typer.Exit(1)
 
 
+@app.command("env")
+def show_environment() -> None:
+    """Print versions, hardware and optional parts, to put into a report of a fault."""
+    from bindrae.environment import describe
+
+    print(describe())
+
+
 @app.command("schema")
 def write_schema(
     output: Annotated[Path | None, typer.Option("--output", help="File to write; standard output by default.")] = None,

@@ -1,4 +1,4 @@
-"""What all tests share: repeatable hypothesis runs and the complexes of the demo packages."""
+"""What all tests share: repeatable hypothesis runs, the complexes of the demo packages, a small untrained model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bindrae.config import (
     CleanSettings,
     EmbedSettings,
     IndexSettings,
+    ModelSettings,
     PocketSettings,
     ShardSettings,
     SplitSettings,
@@ -29,6 +30,7 @@ from bindrae.data.shards import SHARD, run_shards
 from bindrae.data.split import run_split
 from bindrae.data.stages import run_clean, run_pocket, run_tokens, run_torsions
 from bindrae.data.storage import read_table, write_table
+from bindrae.model.stage1 import Stage1, save_model
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("repeatable")
@@ -108,3 +110,17 @@ def overfit_layout(
 
 def _ids(layout: DataLayout, side: str) -> list[str]:
     return read_table(layout.shard(side, 0), ["id"])["id"].to_pylist()
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file with random weights, whose chi distributions are peaked enough to have modes."""
+    torch.manual_seed(3)
+    sizes = {"c_s": 32, "c_z": 16, "depth": 1, "heads": 2, "local_hidden": 16, "d_lig": 16, "ligand_heads": 2}
+    model = Stage1(ModelSettings(**sizes, qk_points=2, v_points=2, local_neighbours=8, edge_neighbours=4))
+    with torch.no_grad():
+        for output in model.head.output:  # type: ignore[union-attr]
+            output[-1].weight *= 20.0
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(model, path, {})
+    return path

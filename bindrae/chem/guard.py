@@ -8,7 +8,6 @@ handed to a child process with a time limit; all others are treated in place and
 from __future__ import annotations
 
 import importlib
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -105,8 +104,9 @@ def run_apart(function: Callable[..., Any], arguments: tuple[Any, ...], seconds:
     Parameters
     ----------
     function : callable
-        Found by its module and name; arguments and result are pickled.
+        Found by its module and name.
     arguments : tuple
+        Of texts and bytes, and so is the result: nothing that crosses over can run anything here.
     seconds : float
         Time limit, the child's start (a third of a second) included.
     where : str
@@ -119,8 +119,10 @@ def run_apart(function: Callable[..., Any], arguments: tuple[Any, ...], seconds:
     ValueError
         What the function raised as ValueError or RuntimeError.
     """
+    import msgpack
+
     # A fork would copy the locks of pyarrow's and torch's threads; a fresh interpreter is safe everywhere.
-    call = pickle.dumps((function.__module__, function.__name__, arguments))
+    call = msgpack.packb((function.__module__, function.__name__, arguments))
     command = [sys.executable, "-c", "from bindrae.chem.guard import answer; answer()"]
     try:
         done = subprocess.run(command, input=call, capture_output=True, timeout=seconds, check=False)
@@ -128,7 +130,7 @@ def run_apart(function: Callable[..., Any], arguments: tuple[Any, ...], seconds:
         raise RejectedComplex("ligand_timeout", f"{where}: RDKit did not finish within {seconds:g} s") from None
     if done.returncode:
         raise RejectedComplex("ligand_unreadable", f"{where}: RDKit died on the molecule (exit code {done.returncode})")
-    fault, result = pickle.loads(done.stdout)
+    fault, result = msgpack.unpackb(done.stdout)
     if fault:
         raise ValueError(fault)
     return result
@@ -136,9 +138,11 @@ def run_apart(function: Callable[..., Any], arguments: tuple[Any, ...], seconds:
 
 def answer() -> None:
     """What the child process does: read a call from standard input, write its result to standard output."""
-    module, name, arguments = pickle.load(sys.stdin.buffer)
+    import msgpack
+
+    module, name, arguments = msgpack.unpackb(sys.stdin.buffer.read())
     try:
         result = "", getattr(importlib.import_module(module), name)(*arguments)
     except (ValueError, RuntimeError) as error:
         result = str(error) or type(error).__name__, None
-    sys.stdout.buffer.write(pickle.dumps(result))
+    sys.stdout.buffer.write(msgpack.packb(result))

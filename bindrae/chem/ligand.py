@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,7 @@ def read_ligand(paths: Sequence[Path], max_atoms: int, max_seconds: float = MAX_
         ``ligand_missing``, ``ligand_unreadable``, ``ligand_empty``, ``ligand_not_3d``, ``ligand_too_large``,
         ``ligand_dummy_atoms``, ``ligand_distorted`` or ``ligand_timeout``; the message tells of each file.
     """
-    present = [path for path in paths if path.is_file()]
+    present = [path for path in paths if os.path.isfile(path)]  # also False for what can be no name
     if not present:
         raise RejectedComplex("ligand_missing", "none of these files exists: " + ", ".join(map(str, paths)))
     sound: list[tuple[Ligand, Parsed]] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -12,10 +11,12 @@ from rdkit import Chem
 
 from bindrae.chem.guard import is_hard_to_parse, pack, run_apart, unpack
 from bindrae.errors import RejectedComplex
+from bindrae.files import TooLargeError, read_limited
 
 _SDF_ENDINGS = (".sdf", ".mol", ".sd")
 _BYTES_AN_ATOM = 2000
 """More text than this for each heavy atom that is allowed is too large a molecule, whatever is in it."""
+_MAX_BYTES = 2**28  # a file may hold many molecules, of which the first is read
 _V3000_QUERY = re.compile(r" (HCOUNT|SUBST|RBCNT|UNSAT|TOPO|RXCTR|STBOX)=\S+")
 _FILLED = {"N", "O", "S", "P", "B"}
 _MOLECULE = "@<TRIPOS>MOLECULE"
@@ -83,9 +84,10 @@ def parse_ligand_file(path: Path, max_atoms: int, max_seconds: float) -> Parsed:
 
 def _read_text(path: Path, where: str) -> str:
     try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b" or path.suffix == ".gz":
-            raw = gzip.decompress(raw)
+        raw = read_limited(path, _MAX_BYTES)
+    except TooLargeError as error:
+        hint = "write the pose that is wanted into a file of its own"
+        raise RejectedComplex("ligand_too_large", f"{where}: {error}", hint) from None
     except (OSError, EOFError, zlib.error) as error:
         raise RejectedComplex("ligand_unreadable", f"{where}: {error}") from None
     if b"\0" in raw:

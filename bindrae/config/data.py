@@ -20,10 +20,10 @@ class IndexSettings(Settings):
         "id, protein, ligand; ids: `root` is a list of PDB ids, which the index fetches; demo: the complexes inside "
         "installed packages, no root.",
     )
-    structure_url: Annotated[str, Field(pattern=r"^https?://.*<(id|ID)>")] = Field(
+    structure_url: Annotated[str, Field(pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/]).*<(id|ID)>")] = Field(
         "https://files.rcsb.org/download/<id>.cif.gz",
         description="Address of an entry's mmCIF or PDB file, for layout ids: <id> in small, <ID> in capital letters, "
-        "<middle> its two middle characters.",
+        "<middle> its two middle characters. https, or http on this machine.",
     )
     download_attempts: Count = Field(3, description="Tries a file before its complex is rejected as `download_failed`.")
     download_timeout_seconds: Positive = Field(60.0, description="Silence of the server that ends one try (s).")

@@ -92,7 +92,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise BindraeError(f"{path} does not exist", "check the path; it is taken from the working folder") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise BindraeError(f"{path} is not valid YAML: {error}", "mend the line it names") from None
     if data is None:
         return {}

@@ -17,6 +17,7 @@ from bindrae.data.batch import IPABatch, Sample, atom_radii, collate_ipa_batch, 
 from bindrae.data.layout import SIDES, DataLayout
 from bindrae.data.shards import AXES, shard_tensors_path
 from bindrae.data.storage import read_table
+from bindrae.data.tensors import read_tensors
 from bindrae.errors import BindraeError
 
 __all__ = [
@@ -76,8 +77,9 @@ class ShardDataset(Dataset[tuple[str, Sample]]):
         self._open()
 
     def _open(self) -> None:
-        self._shards: list[Sample] = [torch.load(f, mmap=True, weights_only=True) for f in self.files[1::2]]
-        widths = {shard["plm"].shape[1]: file for shard, file in zip(self._shards, self.files[1::2], strict=True)}
+        files = self.files[1::2]
+        self._shards: list[Sample] = [read_tensors(f, "rerun shards for its batch", mmap=True) for f in files]
+        widths = {shard["plm"].shape[1]: file for shard, file in zip(self._shards, files, strict=True)}
         if len(widths) > 1:
             named = ", ".join(f"{width} in {file}" for width, file in sorted(widths.items()))
             raise BindraeError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 import torch
 
 from bindrae.config import PLM_WIDTH, EmbedSettings
-from bindrae.data.storage import atomic_path, sha256_text
+from bindrae.data.storage import sha256_text
+from bindrae.data.tensors import read_tensors, write_tensors
 from bindrae.errors import BindraeError
 
 
@@ -41,15 +41,6 @@ def identity_of(settings: EmbedSettings, digest: str | None) -> dict[str, Any]:
     }
 
 
-def write_tensors(data: dict[str, Any], path: Path) -> None:
-    """Write plain tensors atomically; equal data give equal bytes.
-
-    Handed a path, torch would store the file's name inside, and the temporary one is random.
-    """
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        torch.save(data, stream)
-
-
 def read_store(path: Path) -> dict[str, Any]:
     """Read what `run_embed` wrote and check it.
 
@@ -63,7 +54,7 @@ def read_store(path: Path) -> dict[str, Any]:
     BindraeError
         When the file is missing or damaged, or a tensor differs in width or dtype from what the store says.
     """
-    store = _load(path, "rerun embed for this batch")
+    store = read_tensors(path, "rerun embed for this batch")
     wanted = (store["width"], getattr(torch, store["dtype"]))
     for embedding in store["embeddings"].values():
         if (embedding.shape[-1], embedding.dtype) != wanted:
@@ -106,7 +97,7 @@ class EmbeddingCache:
         if self._folder is None or not (path := self._path(key)).is_file():
             return None
         hint = "delete this file and run again"
-        data = _load(path, hint)
+        data = read_tensors(path, hint)
         if {k: v for k, v in data.items() if k != "embedding"} != {**self._identity, "sequence_sha256": key}:
             raise BindraeError(f"{path} holds another sequence's or model's embedding", hint)
         self.hits += 1
@@ -121,13 +112,3 @@ class EmbeddingCache:
     def _path(self, key: str) -> Path:
         assert self._folder is not None
         return self._folder / key[:2] / f"{key}.pt"
-
-
-def _load(path: Path, hint: str) -> dict[str, Any]:
-    try:
-        data: dict[str, Any] = torch.load(path, weights_only=True)
-    except FileNotFoundError:
-        raise BindraeError(f"{path} does not exist", hint) from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise BindraeError(f"{path} is damaged: {' '.join(str(error).split())[:200]}", hint) from None
-    return data

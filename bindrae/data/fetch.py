@@ -6,8 +6,6 @@ SHA-256. A file is taken only when it is whole, and fetched again only when it n
 
 from __future__ import annotations
 
-import gzip
-import logging
 import shutil
 import time
 import zlib
@@ -15,17 +13,20 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from bindrae.chem.hetero import choose_ligand
 from bindrae.config import IndexSettings
 from bindrae.data.sheets import Wanted
 from bindrae.data.storage import atomic_path, read_json, sha256_file, write_json
 from bindrae.errors import BindraeError, RejectedComplex
+from bindrae.files import GZIP, read_limited
 from bindrae.progress import track
+from bindrae.structure.atoms import MAX_BYTES
 
 _ENDINGS = (".cif.gz", ".cif", ".pdb.gz", ".pdb", ".ent.gz", ".ent")
 _PARTIAL = ".partial"
+_PIECE = 2**16
 _PAUSE_SECONDS = 1.0
 
 Found = dict[str, Any]
@@ -85,31 +86,22 @@ def fetch_structure(path: Path, address: str, sha256: str | None, settings: Inde
     """
     if is_sound(path, address, sha256):
         return
-    import pooch
     import requests
 
-    pooch.get_logger().setLevel(logging.WARNING)
-    partial = path.parent.parent / _PARTIAL
-    name = f"{path.parent.name}-{path.name}"
+    partial = path.parent.parent / _PARTIAL / f"{path.parent.name}-{path.name}"
     fault = ""
     for attempt in range(settings.download_attempts):
         if attempt:
             time.sleep(_PAUSE_SECONDS * attempt)
-        (partial / name).unlink(missing_ok=True)
         try:
-            # pooch writes under a name of its own, and urllib3 counts the bytes against Content-Length.
-            pooch.retrieve(
-                address,
-                known_hash=f"sha256:{sha256}" if sha256 else None,
-                fname=name,
-                path=partial,
-                downloader=pooch.HTTPDownloader(timeout=settings.download_timeout_seconds),
-            )
-            _check_content(partial / name, path.name)
-            record = {"url": address, "bytes": (partial / name).stat().st_size, "sha256": sha256_file(partial / name)}
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _download(address, partial, settings.download_timeout_seconds)
+            found = sha256_file(partial)
+            if sha256 and found != sha256:
+                raise ValueError(f"what arrived has the SHA-256 {found}, not {sha256}")
+            _check_content(partial, path.name)
+            record = {"url": address, "bytes": partial.stat().st_size, "sha256": found}
             with atomic_path(path) as temporary:
-                shutil.move(partial / name, temporary)
+                shutil.move(partial, temporary)
             write_json(record, record_of(path))
             return
         except requests.HTTPError as error:
@@ -119,16 +111,48 @@ def fetch_structure(path: Path, address: str, sha256: str | None, settings: Inde
                 break  # asking again gives the same answer
         except (requests.RequestException, ValueError, OSError) as error:
             fault = str(error)
-    (partial / name).unlink(missing_ok=True)
+    partial.unlink(missing_ok=True)
     raise RejectedComplex("download_failed", f"{address}: {' '.join(fault.split())[:300]}")
 
 
+def _download(address: str, output: Path, timeout: float) -> None:
+    """Write what a server answers; urllib3 counts the bytes against Content-Length.
+
+    Raises
+    ------
+    requests.RequestException
+        When the server does not answer, answers with an error, or stops too early.
+    ValueError
+        When it sends on to where nothing is fetched from, or sends more than a structure can be.
+    """
+    import requests
+
+    hooks = {"response": _check_redirect}
+    with requests.get(address, stream=True, timeout=timeout, hooks=hooks) as answer, output.open("wb") as stream:
+        answer.raise_for_status()
+        received = 0
+        for piece in answer.iter_content(_PIECE):
+            received += len(piece)
+            if received > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES:,} bytes arrived")
+            stream.write(piece)
+
+
+def _check_redirect(answer: Any, **_: Any) -> None:
+    """Follow a server elsewhere, but only over https; unencrypted only where it was asked, on this machine."""
+    if answer.is_redirect:
+        here, there = urlsplit(answer.url), urlsplit(urljoin(answer.url, answer.headers["location"]))
+        if there.scheme != here.scheme or (there.scheme != "https" and there.hostname != here.hostname):
+            raise ValueError(f"the server sends on to {there.scheme}://{there.netloc}, which is not followed")
+
+
 def _check_content(path: Path, name: str) -> None:
-    """A whole gzip stream, and the words that every structure file has."""
+    """A whole gzip stream where the name says so, and the words that every structure file has."""
     try:
-        data = path.read_bytes()
-        if name.endswith(".gz"):
-            data = gzip.decompress(data)
+        data = read_limited(path, MAX_BYTES)
+        with path.open("rb") as stream:
+            if name.endswith(".gz") and stream.read(len(GZIP)) != GZIP:
+                raise OSError("it does not begin like one")
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"what arrived is no whole gzip file: {error}") from None
     kind, words = ("mmCIF", (b"data_", b"_atom_site.")) if ".cif" in name else ("PDB", (b"ATOM  ",))

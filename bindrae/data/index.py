@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
-import re
 import stat
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pyarrow as pa
 from bindrae.chem.hetero import PREFIX, parse_hetero
 from bindrae.config import IndexSettings
 from bindrae.data.fetch import find_ids
+from bindrae.data.ids import check_ids
 from bindrae.data.layout import DataLayout
 from bindrae.data.schema import ENTRIES
 from bindrae.data.sheets import existing, read_ids, read_sheet
@@ -53,7 +53,6 @@ LIGAND_SUFFIXES = (
     "_ligand.mol2.gz",
 )
 _NOT_COMPLEXES = {"index", "readme"}  # folders that PDBbind puts beside its complexes
-_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 # Complexes that ship inside packages: distribution, id, protein, ligand.
 _POSEBUSTERS = "posebusters/datasets/pdb"
@@ -193,7 +192,7 @@ def run_index(layout: DataLayout, root: Path | None, settings: IndexSettings) ->
             f"{root} holds no complexes in layout '{settings.layout}'",
             "expected <id>/<id>_protein.pdb with <id>/<id>_ligand.sdf; if yours differs, set index.layout",
         )
-    _check_ids(ids, either_case=settings.layout == "ids")
+    check_ids(ids, str(root))
     rows, rejected = [], []
     for identifier, entry in zip(ids, found, strict=True):
         row = entry if isinstance(entry, RejectedComplex) else _row(entry, settings.n_batches)
@@ -252,19 +251,6 @@ def _fingerprints(rows: list[dict[str, Any]], n_batches: int) -> dict[str, str]:
     for row in rows:
         by_batch[row["batch"]].append(f"{row['id']}\t{row['protein']}\t{row['ligand']}\t{row['size']}\t{row['mtime']}")
     return {f"{number}": sha256_text("\n".join(lines)) for number, lines in by_batch.items()}
-
-
-def _check_ids(ids: list[str], either_case: bool) -> None:
-    unsafe = [i for i in ids if not _SAFE_ID.fullmatch(i)]
-    if unsafe:
-        raise BindraeError(
-            f"{len(unsafe)} id(s) cannot be file names, the first: {unsafe[0]!r}",
-            "use letters, digits and . _ + - only",
-        )
-    counts = Counter(i.lower() for i in ids) if either_case else Counter(ids)
-    repeated = sorted(i for i, count in counts.items() if count > 1)
-    if repeated:
-        raise BindraeError(f"id(s) occur more than once: {', '.join(repeated[:5])}", "give each complex its own id")
 
 
 def _row(entry: Found, n_batches: int) -> dict[str, Any] | RejectedComplex:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -10,10 +9,11 @@ from typing import Any, cast
 import torch
 
 from bindrae.config import PLM_WIDTH, EmbedSettings
-from bindrae.data.embeddings import EmbeddingCache, identity_of, layer_of, write_tensors
+from bindrae.data.embeddings import EmbeddingCache, identity_of, layer_of
 from bindrae.data.schema import iterate_rows
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import read_table, sha256_file, sha256_text, write_sidecar
+from bindrae.data.tensors import read_tensors, write_tensors
 from bindrae.errors import BindraeError
 from bindrae.progress import track
 
@@ -93,9 +93,7 @@ def load_esm(settings: EmbedSettings) -> tuple[Embedder, str]:
         raise BindraeError(
             f"{path} has SHA-256 {digest}, not {settings.weights_sha256}", "the download is damaged; fetch it again"
         )
-    # Published checkpoints hold their arguments as a Namespace; nothing else beyond tensors is let in.
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        data = torch.load(path, map_location="cpu", weights_only=True)
+    data = read_tensors(path, f"it is no checkpoint of {settings.plm}; fetch it again", namespaces=True)
     model, alphabet = pretrained.load_model_and_alphabet_core(settings.plm, data, None)
     embed = Embedder(model, alphabet, settings.window, settings.overlap)
     found, wanted = (model.embed_dim, embed.layer), (PLM_WIDTH[settings.plm], layer_of(settings.plm))

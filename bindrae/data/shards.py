@@ -11,11 +11,12 @@ import pyarrow as pa
 import torch
 
 from bindrae.config import ShardSettings
-from bindrae.data.embeddings import read_store, write_tensors
+from bindrae.data.embeddings import read_store
 from bindrae.data.layout import EXCLUDED, SIDES, DataLayout
 from bindrae.data.schema import SHAPES, iterate_rows
 from bindrae.data.stages import VERSIONS, check_same_ids
 from bindrae.data.storage import read_table, sha256_text, write_sidecar, write_table
+from bindrae.data.tensors import write_tensors
 from bindrae.errors import BindraeError
 
 SHARD = pa.schema(

@@ -38,8 +38,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises
     ------
     BindraeError
-        When the disk or the quota is full. The file that was there before stays.
+        When the disk or the quota is full, or a folder has the name. The file that was there before stays.
     """
+    if os.path.isdir(path):
+        raise BindraeError(f"{path} is a folder where a file is to be written", "move it away, or name another output")
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +128,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise BindraeError(f"{path} does not exist", "run the stage that makes it, or check the path") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not JSON, not text, or nested without end
         raise BindraeError(f"{path} is not valid JSON: {error}", "delete it and rerun its stage") from None
 
 

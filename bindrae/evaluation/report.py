@@ -14,6 +14,7 @@ import pandas as pd
 from bindrae.config import Config
 from bindrae.data.layout import DataLayout, RunLayout
 from bindrae.data.storage import read_json, read_table, write_text
+from bindrae.environment import processor
 from bindrae.errors import BindraeError
 from bindrae.evaluation import chi_counts, pockets
 from bindrae.evaluation.predicted import predicted_structures
@@ -131,7 +132,7 @@ def environment() -> list[tuple[str, str]]:
     return [
         *rows,
         ("platform", platform.platform()),
-        ("processor", _processor()),
+        ("processor", processor() or DASH),
         ("CPUs", str(os.cpu_count() or DASH)),
     ]
 
@@ -159,16 +160,6 @@ def _pockets(
         return pockets.pockets_to_show(scored, evaluation["side"], residues, evaluation["by_complex"]), ""
     except BindraeError as error:
         return [], error.message
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:  # no such file outside Linux
-        pass
-    return platform.processor() or platform.machine() or DASH
 
 
 def _read(path: Path, keys: tuple[str, ...], stage: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ attention layer.
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import time
@@ -20,8 +19,7 @@ from bindrae.geometry.chain import chain_to_atoms
 from bindrae.geometry.kinematics import angles_to_circle
 from bindrae.model.stage1 import Stage1
 from bindrae.training.losses import stage1_loss
-
-_MB = 1024.0 * (1024.0 if sys.platform == "darwin" else 1.0)  # ru_maxrss: bytes on macOS, kilobytes elsewhere
+from bindrae.usage import peak_memory_mb
 
 
 def synthetic_complex(n: int, n_tokens: int = 64) -> Sample:
@@ -54,13 +52,13 @@ def measure(n: int, attention: str, train: bool) -> tuple[float, float]:
     warm = collate_ipa_batch([("warm", synthetic_complex(32))])
     stage1_loss(model(warm, teacher_forcing=True), warm, TrainingSettings(), 0)["loss"].backward()
     batch = collate_ipa_batch([("x", synthetic_complex(n))])
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = peak_memory_mb(), time.perf_counter()
     if train:
         stage1_loss(model(batch, teacher_forcing=True), batch, TrainingSettings(), 0)["loss"].backward()
     else:
         with torch.inference_mode():
             model.eval()(batch)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / _MB, time.perf_counter() - start
+    return peak_memory_mb() - before, time.perf_counter() - start
 
 
 def main(arguments: list[str]) -> None:

@@ -7,7 +7,6 @@ the other, then fit on all.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from bindrae.prediction.confidence import (
 )
 from bindrae.prediction.contacts import ContactPotential, read_potential
 from bindrae.prediction.refine import refine_chis
+from bindrae.prediction.side_parser import side_parser
 from bindrae.prediction.tune import try_sample
 from bindrae.progress import track
 
@@ -107,12 +107,9 @@ def report(judged: list[Judged], calibrations: Calibrations, title: str) -> str:
 
 def main() -> None:
     """Fit, print and write."""
-    parser = argparse.ArgumentParser(prog="python -m bindrae.prediction.calibrate", description=__doc__)
-    parser.add_argument("data", type=Path, help="data folder of the dataset: results/<dataset>/data")
-    parser.add_argument("model", type=Path, help="model file")
-    parser.add_argument("--side", default="val", help="side of the split; never one that was trained on")
-    parser.add_argument("--max-complexes", type=int, default=200, help="complexes at most, evenly over the side")
-    parser.add_argument("--output", type=Path, help="model file to write; the same one by default")
+    parser = side_parser(
+        "bindrae.prediction.calibrate", __doc__, "val", "; never one that was trained on", 200, writes=True
+    )
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -11,7 +11,6 @@ the potential is worth. It is written into the model file's metadata.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -42,6 +41,7 @@ from bindrae.prediction.contacts import (
 )
 from bindrae.prediction.refine import OVERLAP_BESIDE_CONTACTS, Arrangements
 from bindrae.prediction.search import costs_in_place
+from bindrae.prediction.side_parser import side_parser
 from bindrae.prediction.tune import Trial, try_sample
 from bindrae.progress import track
 
@@ -196,14 +196,11 @@ def store(path: Path, potential: ContactPotential, output: Path) -> None:
 
 def main() -> None:
     """Fit, say how far the network is trusted, and write."""
-    parser = argparse.ArgumentParser(prog="python -m bindrae.prediction.contact_fit", description=__doc__)
-    parser.add_argument("data", type=Path, help="data folder of the dataset: results/<dataset>/data")
-    parser.add_argument("model", type=Path, help="model file")
-    parser.add_argument("--side", default="train", help="side of the split; never the one that is tested on")
-    parser.add_argument("--max-complexes", type=int, default=800, help="complexes at most, evenly over the side")
+    parser = side_parser(
+        "bindrae.prediction.contact_fit", __doc__, "train", "; never the one that is tested on", 800, writes=True
+    )
     parser.add_argument("--ridge", type=float, default=RIDGE, help="weight of the squared steps")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--output", type=Path, help="model file to write; the same one by default")
     given = parser.parse_args()
     evidence = gather_side(given.data, given.model, given.side, given.max_complexes, given.processes)
     potential = fit_potential(evidence, given.ridge)

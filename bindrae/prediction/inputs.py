@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +139,7 @@ def _read_molecule(
     except RejectedComplex as fault:
         # Datasets give each ligand in both formats, and often one of them is faulty.
         others = [path.with_suffix(ending) for ending in (".mol2", ".sdf") if path.suffix != ending]
-        others = [other for other in others if other.is_file()]
+        others = [other for other in others if os.path.isfile(other)]
         if fault.code != "ligand_unreadable" or not others:
             raise
         molecule = read_ligand(others, *limits)

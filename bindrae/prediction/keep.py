@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def parse_places(given: str) -> list[str]:
         When a name has another form.
     """
     words = given
-    if ":" not in given or Path(given).is_file():
+    if ":" not in given or os.path.isfile(given):  # a long list is no name of a file
         try:
             lines = Path(given).read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ import torch
 
 from bindrae import __version__
 from bindrae.chem.hetero import PREFIX
+from bindrae.data.ids import check_ids
 from bindrae.data.index import LIGAND_SUFFIXES, PROTEIN_SUFFIXES, find_folders, find_pairs
 from bindrae.data.sheets import read_sheet
 from bindrae.data.storage import write_json
@@ -61,7 +63,7 @@ def find_jobs(root: Path, output: Path, batch: int | None = None) -> list[Job]:
         entries = find_pairs(root) if flat else find_folders(root)
         # Folders of other things beside the complexes have no protein file.
         found: list[Found] = [(e["id"], Path(e["protein"]), _existing(e["ligand"])) for e in entries]
-        if not any(path.is_file() for _, path, _ in found):
+        if not any(os.path.isfile(path) for _, path, _ in found):
             raise BindraeError(
                 f"{root} holds no complexes",
                 f"expected <id>/<id>{PROTEIN_SUFFIXES[0]} with <id>/<id>{LIGAND_SUFFIXES[0]}, the same files in one "
@@ -72,14 +74,23 @@ def find_jobs(root: Path, output: Path, batch: int | None = None) -> list[Job]:
     ids = [identifier for identifier, _, _ in found]
     if not ids and batch is None:
         raise BindraeError(f"{root} holds no complexes", "the sheet has no rows")
-    repeated = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
-    unsafe = [i for i in ids if not i or "/" in i or i.startswith(".")]
-    if repeated or unsafe:
-        raise BindraeError(
-            f"{root}: ids must be different file names; wrong: {', '.join((repeated + unsafe)[:5])!r}",
-            "give each complex its own id, without slashes",
-        )
-    return [Job(i, protein, ligand, output / f"{i}{_ending(protein)}") for i, protein, ligand in found]
+    check_ids(ids, str(root))
+    jobs = [Job(i, protein, ligand, output / f"{i}{_ending(protein)}") for i, protein, ligand in found]
+    for job in jobs:
+        _keep_inputs(job.output, job)
+    return jobs
+
+
+def _keep_inputs(written: Path, job: Job) -> None:
+    """Refuse to write over a file that is read."""
+    ligands = [job.ligand] if isinstance(job.ligand, str) else job.ligand or []
+    read = [job.protein, *(Path(name) for name in ligands if not name.startswith(PREFIX))]
+    try:
+        clash = written.resolve() in [path.resolve() for path in read]
+    except (OSError, RuntimeError, ValueError):
+        clash = False  # a name that is none, a loop of links: reading it fails by name
+    if clash:
+        raise BindraeError(f"{written} would be written over, and is the input itself", "name another output")
 
 
 def _sheet_rows(path: Path, batch: int | None) -> Iterator[Found]:
@@ -108,7 +119,7 @@ def _ligand_of(names: list[str], base: Path) -> str | list[str] | None:
 
 
 def _existing(paths: list[str]) -> list[str] | None:
-    return [path for path in paths if Path(path).is_file()] or None
+    return [path for path in paths if os.path.isfile(path)] or None
 
 
 def _ending(protein: Path) -> str:
@@ -169,9 +180,12 @@ def run_prediction(
         summary = summary or output / "summary.json"
     else:
         check_output(output)
-        if output.resolve() == protein.resolve():
-            raise BindraeError(f"-o {output} is the input itself", "name another file")
         jobs = [Job(protein.name.split(".")[0], protein, ligand, output)]
+        _keep_inputs(output, jobs[0])
+        if summary is not None:
+            _keep_inputs(summary, jobs[0])
+            if summary.resolve() == output.resolve():
+                raise BindraeError(f"--json {summary} is the structure's own file", "name another file")
     torch.set_num_threads(threads)
     predictor = Predictor.load(model)
     results = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,8 @@ import gemmi
 import numpy as np
 
 from bindrae.errors import RejectedComplex
-from bindrae.structure.atoms import Atoms, parse_structure, text
+from bindrae.structure.atoms import HYDROGENS, Atoms, parse_structure, text
 
-_HYDROGENS = (1, 119)  # gemmi's flat arrays number deuterium 119
 AtomKey = tuple[bytes, int, bytes]
 
 
@@ -56,7 +56,7 @@ def read_source(path: Path) -> Source:
     RejectedComplex
         ``protein_missing``, ``protein_unreadable`` or ``protein_empty``.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # also False for what can be no name of a file
         raise RejectedComplex("protein_missing", f"{path} does not exist")
     structure, shuffled = parse_structure(path)
     while len(structure) > 1:
@@ -83,7 +83,7 @@ def read_source(path: Path) -> Source:
         order = np.argsort(flat.serials, kind="stable")
         columns = {name: column[order] for name, column in columns.items()}
     run = runs(columns["chain"], columns["number"], columns["insertion"], columns["residue_name"])
-    is_heavy = ~np.isin(columns["element"], _HYDROGENS)
+    is_heavy = ~np.isin(columns["element"], HYDROGENS)
     return Source(structure=structure, is_heavy=is_heavy, run=run, **columns)
 
 

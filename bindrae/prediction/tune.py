@@ -6,11 +6,9 @@ Prints accuracy and clashes of the model alone, of refinement with each pair of 
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +22,7 @@ from bindrae.model.stage1 import Stage1, load_model
 from bindrae.prediction.contacts import read_potential
 from bindrae.prediction.refine import POLISH_WEIGHT, WEIGHT, Refined, Scene, build_unrefined, refine_chis
 from bindrae.prediction.rotamers import HeadInputs, Rotamers, mass_around, propose_rotamers, run_model
+from bindrae.prediction.side_parser import side_parser
 from bindrae.progress import track
 
 
@@ -127,11 +126,7 @@ def crystal(trial: Trial) -> Refined:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bindrae.prediction.tune", description=__doc__)
-    parser.add_argument("data", type=Path, help="data folder of the dataset: results/<dataset>/data")
-    parser.add_argument("model", type=Path, help="model file")
-    parser.add_argument("--side", default="val", help="side of the split")
-    parser.add_argument("--max-complexes", type=int, default=24, help="complexes at most, evenly over the side")
+    parser = side_parser("bindrae.prediction.tune", __doc__, "val", "; never the one that is tested on", 24)
     parser.add_argument("--weights", default=f"{WEIGHT:g}", help="costs in the search (nats), separated by commas")
     parser.add_argument("--polish", default=f"{POLISH_WEIGHT:g}", help="costs in the gradient steps; 0 leaves them out")
     parser.add_argument("--threads", type=int, default=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import os
 import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,15 +12,22 @@ import numpy as np
 
 from bindrae.chem import residues as aa
 from bindrae.errors import RejectedComplex
+from bindrae.files import TooLargeError, read_limited
 from bindrae.structure.names import FOUR_LETTERS, WATER_NAMES
 from bindrae.structure.notes import Notes, note
 
-_HYDROGENS = (1, 119)  # gemmi's flat arrays number deuterium 119
+HYDROGENS = (1, 119)
+"""Atomic numbers of hydrogen and deuterium; gemmi's flat arrays give the latter a number of its own."""
 _ELEMENTS = {"C": 6, "N": 7, "O": 8, "S": 16}
 _PDB_ENDINGS = (".pdb", ".ent", ".pdb1", ".pdbqt", ".brk")
 _CIF_ENDINGS = (".cif", ".mmcif", ".pdbx")
 MAX_COORDINATE = 1e5
 """Coordinates beyond this (A) are no numbers of a crystal: neither format writes them, float32 cannot resolve them."""
+MAX_BYTES = 2**29
+"""Files with more text, unpacked, are not parsed: over six million lines of a PDB file."""
+MAX_ATOMS = 3_000_000
+"""Models with more atoms are not looked at: ten times what 20,000 residues have."""
+_SMALLER = "leave out the waters and chains that are not needed"
 _COLUMNS = (
     "name", "residue_name", "chain", "number", "insertion", "altloc", "occupancy", "bfactor", "element", "charge",
     "hetero", "xyz",
@@ -62,7 +69,7 @@ def read_atoms(path: Path) -> Atoms:
     RejectedComplex
         ``protein_missing``, ``protein_unreadable`` or ``protein_empty``.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # also False for what can be no name of a file
         raise RejectedComplex("protein_missing", f"{path} does not exist")
     structure, shuffled = parse_structure(path)
     notes: Notes = {}
@@ -112,9 +119,9 @@ def parse_structure(path: Path) -> tuple[gemmi.Structure, bool]:
     Every fault of the file is a rejection.
     """
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        data = read_limited(path, MAX_BYTES)
+    except TooLargeError as error:
+        raise RejectedComplex("protein_too_large", str(error), _SMALLER) from None
     except (OSError, EOFError, zlib.error) as error:
         raise RejectedComplex("protein_unreadable", f"{path}: {error}") from None
     if b"\0" in data:
@@ -134,10 +141,12 @@ def parse_structure(path: Path) -> tuple[gemmi.Structure, bool]:
     numbered = number_lines(data) if form == gemmi.CoorFormat.Pdb else None
     try:
         structure = gemmi.read_structure_string(numbered or data, merge_chain_parts=False, format=form)
-        return structure, numbered is not None or form == gemmi.CoorFormat.Mmcif
     except (RuntimeError, ValueError, MemoryError, IndexError, OverflowError) as error:
         message = " ".join(str(error).split())[:300]  # gemmi quotes the line, whatever bytes it holds
         raise RejectedComplex("protein_unreadable", f"{path}: {message}") from None
+    if len(structure) and (count := structure[0].count_atom_sites()) > MAX_ATOMS:
+        raise RejectedComplex("protein_too_large", f"{path} holds {count:,} atoms, more than {MAX_ATOMS:,}", _SMALLER)
+    return structure, numbered is not None or form == gemmi.CoorFormat.Mmcif
 
 
 def number_lines(data: bytes) -> bytes | None:
@@ -197,11 +206,11 @@ def _mend(atoms: Atoms) -> Atoms:
     atom_names, named = unique_labels(atoms.name)
     by_name = np.array([_element_of_name(text(name)) for name in atom_names], dtype=np.int16)[named]
     known = standard[which] & (by_name > 0)
-    wrong = known & (by_name != atoms.element) & ~((by_name == 1) & np.isin(atoms.element, _HYDROGENS))
+    wrong = known & (by_name != atoms.element) & ~((by_name == 1) & np.isin(atoms.element, HYDROGENS))
     note(notes, "elements_corrected", np.count_nonzero(wrong))
     element = np.where(wrong, by_name, atoms.element).astype(np.int16)
     atoms = replace(atoms, element=element)
-    return atoms.select(np.flatnonzero(finite & ~np.isin(element, _HYDROGENS) & ~water[which]))
+    return atoms.select(np.flatnonzero(finite & ~np.isin(element, HYDROGENS) & ~water[which]))
 
 
 def _element_of_name(name: str) -> int:

@@ -7,7 +7,6 @@ and biopython; CASF-2016 takes minutes, nearly all of them theirs.
 
 from __future__ import annotations
 
-import gzip
 import io
 import sys
 import warnings
@@ -20,6 +19,8 @@ import numpy as np
 from bindrae.data.layout import DataLayout
 from bindrae.data.schema import iterate_rows
 from bindrae.data.storage import read_table
+from bindrae.files import read_limited
+from bindrae.structure.atoms import MAX_BYTES
 from bindrae.structure.torsions import TORSION_NAMES
 
 TOLERANCE_DEG = 0.1
@@ -118,8 +119,7 @@ def prepared(layout: DataLayout) -> Iterator[tuple[dict[str, Any], dict[str, Any
         clean = iterate_rows(read_table(layout.batch("clean", number), ["id", "chain", "number", "insertion"]))
         torsions = iterate_rows(read_table(layout.batch("torsions", number)))
         for row, angles in zip(clean, torsions, strict=True):
-            data = paths[row["id"]].read_bytes()
-            text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("latin-1")
+            text = read_limited(paths[row["id"]], MAX_BYTES).decode("latin-1")
             if not text.startswith("data_"):
                 yield row, angles, text
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from bindrae.data.storage import atomic_path
+from bindrae.data.tensors import read_tensors
 from bindrae.errors import BindraeError
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
@@ -42,9 +43,9 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         if not path.is_file():
             continue
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many types for a damaged archive
-            faults.append(f"{path} cannot be read: {error}")
+            state = read_tensors(path, "start over with --fresh")
+        except BindraeError as error:
+            faults.append(error.message)
             continue
         if faults:
             print(f"train: {faults[0]}; going on from {PREVIOUS}", file=sys.stderr)

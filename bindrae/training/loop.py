@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 import sys
 import time
@@ -35,6 +34,7 @@ from bindrae.training.schedule import cosine_with_warmup
 from bindrae.training.state import TrainingState, earlier_run, fingerprint_of
 from bindrae.training.step import StepPlan, backward, seed_of, update
 from bindrae.training.validate import HIGHER_IS_BETTER, validate
+from bindrae.usage import peak_memory_mb
 
 NAMES = ("loss", *LOSS_NAMES)
 
@@ -57,12 +57,9 @@ def plan_epoch(lengths: np.ndarray, settings: TrainingSettings, epoch: int) -> l
     return [batches[i : i + settings.accumulate] for i in range(0, len(batches), settings.accumulate)]
 
 
-def peak_memory_mb(device: torch.device) -> float:
+def _peak_memory_mb(device: torch.device) -> float:
     """Most memory in use so far (MB): of the GPU where there is one, else of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else peak_memory_mb()
 
 
 def run_training(
@@ -184,7 +181,7 @@ def _train(
                 progress.seconds += seconds
                 if record is not None and (number + 1) % settings.log_steps == 0:
                     speed = {"residues_per_second": round(sums["residues"] / seconds, 1)}
-                    memory = {"peak_memory_mb": round(peak_memory_mb(world.device), 1)}
+                    memory = {"peak_memory_mb": round(_peak_memory_mb(world.device), 1)}
                     record.write({"event": "step", "step": number + 1, "lr": rate, **values, **speed, **memory})
                 if sums["signal"]:
                     checkpoint(finished=False)
@@ -214,7 +211,7 @@ def _train(
                 "lr": state.optimiser.param_groups[0]["lr"],
                 "seconds": round(progress.seconds, 3),
                 "residues_per_second": round(progress.residues / max(progress.seconds, 1e-9), 1),
-                "peak_memory_mb": round(peak_memory_mb(world.device), 1),
+                "peak_memory_mb": round(_peak_memory_mb(world.device), 1),
                 "train": means,
                 "val": figures,
                 "best": best,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bindrae.config import ModelSettings, TrainingSettings
 from bindrae.data.batch import IPABatch
+from bindrae.data.tensors import read_tensors
 from bindrae.errors import BindraeError
 from bindrae.model.context import KnownSidechains
 from bindrae.model.stage1 import Stage1
@@ -68,10 +69,7 @@ def replay(path: Path) -> dict[str, float]:
     BindraeError
         When the file is missing or damaged.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise BindraeError(f"{path} does not exist", "name the file that the error message gave") from None
+    state = read_tensors(path, "name the file that the error message gave")
     settings = TrainingSettings.model_validate(state["training"])
     model = Stage1(ModelSettings.model_validate(state["model_settings"])).train()
     model.load_state_dict(state["model"])

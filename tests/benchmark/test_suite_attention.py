@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,26 +17,17 @@ from bindrae.benchmark.suite.nxn import AllPairsAttention, pair_representation
 from bindrae.benchmark.suite.options import Options
 from bindrae.config import ModelSettings
 from bindrae.errors import BindraeError
+from tests.ipa_config import IPAConfig
 from tests.model.test_attention import inputs, random_layer
 
 SMALL = ModelSettings(c_s=32, c_z=16, c_hidden=8, heads=4, qk_points=2, v_points=3)
-LIBRARY = """
+LIBRARY = f"""
 from dataclasses import dataclass
 from flash_attn import flash_attn_varlen_qkvpacked_func, flash_attn_varlen_func
 from bindrae.benchmark.suite.nxn import AllPairsAttention
 from bindrae.model.attention import InvariantPointAttention as Ours
 
-@dataclass
-class IPAConfig:
-    use_flash_attn: bool
-    attn_dtype: str
-    c_s: int
-    c_z: int
-    c_hidden: int
-    no_heads: int
-    z_factor_rank: int
-    no_qk_points: int
-    no_v_points: int
+{inspect.getsource(IPAConfig)}
 
 class InvariantPointAttention(Ours):
     def __init__(self, c):

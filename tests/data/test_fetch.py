@@ -35,6 +35,7 @@ class Server:
         self.truncated: set[str] = set()
         self.busy: Counter[str] = Counter()  # answers 503 this many times
         self.asked: Counter[str] = Counter()
+        self.elsewhere: dict[str, str] = {}  # answers with a redirect
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -44,6 +45,11 @@ class Server:
                 if outer.busy[name] > 0:
                     outer.busy[name] -= 1
                     self.send_error(503)
+                    return
+                if name in outer.elsewhere:
+                    self.send_response(302)
+                    self.send_header("Location", outer.elsewhere[name])
+                    self.end_headers()
                     return
                 if name not in outer.files:
                     self.send_error(404)
@@ -146,7 +152,7 @@ def test_what_fails_is_a_rejected_row_and_nothing_half_is_kept(tmp_path: Path, s
     }
     assert "404" in found["2not"]["message"]
     assert "gzip" in found["4bad"]["message"]
-    assert "hash" in found["5sum"]["message"]
+    assert "SHA-256" in found["5sum"]["message"]
     assert "html" in found["6web"]["message"]
     assert all("127.0.0.1" in found[i]["message"] and found[i]["stage"] == "index" for i in ids[1:7])
     assert server.asked["2not.cif.gz"] == 1, "asking again for what is not there is no use"
@@ -219,6 +225,59 @@ def test_another_address_or_checksum_is_not_what_is_there(tmp_path: Path, server
     assert not is_sound(path, address, "0" * 64)
 
 
+def test_a_redirect_is_followed_only_where_nobody_can_change_what_arrives(
+    tmp_path: Path, server: Server, entry: bytes
+) -> None:
+    server.files["there.cif.gz"] = entry
+    port = server.http.server_address[1]
+    server.elsewhere = {
+        "1aaa.cif.gz": "/there.cif.gz",
+        "2bbb.cif.gz": "ftp://127.0.0.1/there.cif.gz",
+        "3ccc.cif.gz": f"http://localhost:{port}/there.cif.gz",
+        "4ddd.cif.gz": "file:///etc/passwd",
+        "5eee.cif.gz": "/5eee.cif.gz",
+    }
+    data = index(tmp_path, listed(tmp_path, "1aaa STI\n2bbb\n3ccc\n4ddd\n5eee\n"), server, download_attempts=1)
+    assert read_table(data.entries)["id"].to_pylist() == ["1aaa"]
+    found = rejections(data)
+    assert {row["code"] for row in found.values()} == {"download_failed"}
+    for identifier, place in (("2bbb", "ftp://127.0.0.1"), ("3ccc", "http://localhost"), ("4ddd", "file://")):
+        assert f"sends on to {place}" in found[identifier]["message"]
+        assert "not followed" in found[identifier]["message"]
+    assert "redirects" in found["5eee"]["message"], "not for ever"
+
+
+def test_from_https_nothing_leads_to_plain_http() -> None:
+    import requests
+
+    answer = requests.Response()
+    answer.status_code, answer.url = 301, "https://one.example/a"
+    for there in ("https://two.example/a", "/b", "b"):
+        answer.headers["location"] = there
+        fetch._check_redirect(answer)
+    for there in ("http://one.example/a", "HTTP://one.example/a", "ftp://one.example/a", "file:///a"):
+        answer.headers["location"] = there
+        with pytest.raises(ValueError, match="not followed"):
+            fetch._check_redirect(answer)
+
+
+def test_no_more_is_taken_than_a_structure_can_be(
+    tmp_path: Path, server: Server, entry: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "MAX_BYTES", len(gzip.decompress(entry)))
+    server.files = {
+        "1aaa.cif.gz": entry,
+        "2big.cif.gz": bytes(2 * len(gzip.decompress(entry))),
+        "3gzb.cif.gz": gzip.compress(gzip.decompress(entry) + bytes(100_000)),
+    }
+    data = index(tmp_path, listed(tmp_path, "1aaa STI\n2big\n3gzb\n"), server, download_attempts=1)
+    assert read_table(data.entries)["id"].to_pylist() == ["1aaa"]
+    found = rejections(data)
+    assert "bytes arrived" in found["2big"]["message"]
+    assert "bytes once unpacked" in found["3gzb"]["message"]
+    assert sorted(p.name for p in (data.root / "downloads").rglob("*.gz")) == ["1aaa.cif.gz"]
+
+
 def test_no_server_at_all_is_told(tmp_path: Path, server: Server) -> None:
     server.http.shutdown()
     server.http.server_close()
@@ -269,7 +328,18 @@ def test_sheets_of_ids_may_name_ligands_and_checksums(tmp_path: Path) -> None:
             read_ids(other)
 
 
-@pytest.mark.parametrize("url", ["ftp://x/<id>", "https://x/all.cif", "https://x/<id>/<name>", "https://x/<id>{id}"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://x/<id>",
+        "http://x/<id>",
+        "http://127.0.0.1.evil.example/<id>",
+        "file:///<id>",
+        "https://x/all.cif",
+        "https://x/<id>/<name>",
+        "https://x/<id>{id}",
+    ],
+)
 def test_addresses_that_cannot_be_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="structure_url"):
         IndexSettings(structure_url=url)

@@ -12,29 +12,15 @@ import torch
 from bindrae.model.attention import InvariantPointAttention
 from bindrae.model.gpu_check import main
 from tests.batches import random_batch, random_rotation
+from tests.ipa_config import IPAConfig
 from tests.model.test_attention import inputs, random_layer
 from tests.model.test_stage1 import build, continuous, move, run
-
-
-@dataclass
-class _Config:
-    """The fields of flash_ipa's IPAConfig that the adapter sets."""
-
-    use_flash_attn: bool
-    attn_dtype: str
-    c_s: int
-    c_z: int
-    c_hidden: int
-    no_heads: int
-    z_factor_rank: int
-    no_qk_points: int
-    no_v_points: int
 
 
 class _Layer(torch.nn.Module):
     """flash_ipa's layer as its caller sees it: parameters by its names, call (s, z, z1, z2, rigid, mask)."""
 
-    def __init__(self, config: _Config) -> None:
+    def __init__(self, config: IPAConfig) -> None:
         super().__init__()
         inner = InvariantPointAttention(
             config.c_s, config.c_z, config.c_hidden, config.no_heads, config.no_qk_points, config.no_v_points,
@@ -72,7 +58,7 @@ class _Rigid:
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> None:
     package, ipa, rigid = ModuleType("flash_ipa"), ModuleType("flash_ipa.ipa"), ModuleType("flash_ipa.rigid")
-    ipa.InvariantPointAttention, ipa.IPAConfig, rigid.create_rigid = _Layer, _Config, _Rigid
+    ipa.InvariantPointAttention, ipa.IPAConfig, rigid.create_rigid = _Layer, IPAConfig, _Rigid
     for module in (package, ipa, rigid):
         monkeypatch.setitem(sys.modules, module.__name__, module)
 

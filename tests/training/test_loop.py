@@ -186,7 +186,7 @@ def test_a_damaged_checkpoint_is_named_unless_the_one_before_is_whole(
     run = RunLayout(tmp_path)
     run.checkpoints.mkdir()
     (run.checkpoints / "last.pt").write_bytes(b"half a file")
-    with pytest.raises(BindraeError, match=r"last.pt cannot be read.*\n.*--fresh"):
+    with pytest.raises(BindraeError, match=r"last.pt is damaged.*\n.*--fresh"):
         train(demo_layout, tmp_path)
     shutil.copytree(uninterrupted.checkpoints, run.checkpoints, dirs_exist_ok=True)
     # What the last state was made of is all that is lost.

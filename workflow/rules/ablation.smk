@@ -22,7 +22,7 @@ use rule train as ablation_train with:
         version=VERSIONS["train"],
         carried_out=lambda wildcards, resources: grid_settings(wildcards, "training"),
         launch=lambda wildcards, resources: LAUNCH,
-        resumable=RESUMABLE,
+        resumable=lambda wildcards, resources: RESUMABLE,
 
 
 use rule evaluate as ablation_evaluate with:

@@ -8,7 +8,15 @@ LAUNCH = (
     if PROCESSES > 1
     else "bindrae"
 )
-RESUMABLE = os.path.relpath(Path(workflow.basedir, "scripts", "resumable.sh"))
+# Beside this file, also where another workflow uses this one as a module; from a repository, Snakemake's copy.
+HERE = workflow.current_basedir
+RESUMABLE = (
+    os.path.relpath(
+        Path(HERE.get_path_or_uri(secret_free=True), "../scripts/resumable.sh")
+    )
+    if HERE.is_local
+    else workflow.source_path("../scripts/resumable.sh")
+)
 
 
 # checkpoints/ is no output: Snakemake deletes outputs before a rerun, and a killed training resumes from there, unless
@@ -43,10 +51,10 @@ rule train:
         # How it is carried out changes no result. Snakemake reruns nothing for a parameter that depends on `resources`.
         carried_out=lambda wildcards, resources: settings_of("training"),
         launch=lambda wildcards, resources: LAUNCH,
-        resumable=RESUMABLE,
+        resumable=lambda wildcards, resources: RESUMABLE,
     # exec: no shell is left between Snakemake and the script that a signal could end before the training has saved.
     shell:
-        "exec {params.resumable} {log} {params.launch} train --data {params.data} --run {params.run}"
+        "exec bash {params.resumable:q} {log} {params.launch} train --data {params.data} --run {params.run}"
         " --model {params.model:q} --settings {params.carried_out:q} --threads {threads} --restart-if-changed"
 
 

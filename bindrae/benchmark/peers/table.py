@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from bindrae.benchmark.peers.compare import CRYSTAL
-from bindrae.benchmark.suite.machine import processor
+from bindrae.environment import processor
 from bindrae.evaluation.aggregate import Figures
 
 ROWS = (

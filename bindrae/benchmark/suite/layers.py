@@ -22,6 +22,7 @@ from bindrae.config import ModelSettings
 from bindrae.errors import BindraeError
 from bindrae.geometry.rigid import axis_angle_to_matrix
 from bindrae.model.attention import InvariantPointAttention
+from bindrae.usage import peak_memory_mb
 
 REFERENCE, FUSED, PAIRS, PAIRS_OUT = "reference", "sdpa", "N x N", "N x N, multiplied out"
 LIBRARY, LIBRARY_PAIRS = "flash_ipa's layer over torch's attention", "flash_ipa's N x N layer"
@@ -174,22 +175,13 @@ def measure(name: str, n: int, dtype: str, mode: str, checkout: Path | None = No
     """
     torch.set_num_threads(1)
     task(name, _WARM, dtype, mode, checkout)()
-    before = _peak_mb()
+    before = peak_memory_mb()
     once = task(name, n, dtype, mode, checkout)
     start = resource.getrusage(resource.RUSAGE_SELF)
     once()
     end = resource.getrusage(resource.RUSAGE_SELF)
     user, system = end.ru_utime - start.ru_utime, end.ru_stime - start.ru_stime
-    return _peak_mb() - before, user + system, system / max(user + system, 1e-9)
-
-
-def _peak_mb() -> float:
-    """Peak memory of this process so far."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # ru_maxrss begins at that of the process that started this one
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return float(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024.0**2 if sys.platform == "darwin" else 1024.0)
+    return peak_memory_mb() - before, user + system, system / max(user + system, 1e-9)
 
 
 def main(arguments: list[str]) -> None:

