@@ -7,12 +7,13 @@ ARGS ?=
 BIN := .venv/bin
 
 EXTRAS_demo := demo
+EXTRAS_docs := demo,docs
 EXTRAS_test := demo,test
 EXTRAS_lint := demo,test,dev
 # An independent implementation of rigid motions for the tests, without the heavy packages it asks for.
 ORACLES_test := openfold3==0.5.0
 
-.PHONY: demo test test-slow test-slurm lint gpu-check bench bench-peers clean
+.PHONY: demo docs test test-slow test-slurm lint gpu-check bench bench-peers clean
 
 # The commands of .venv come first for the jobs too, whatever else is on the PATH.
 demo: .venv/.installed-demo
@@ -35,6 +36,10 @@ lint: .venv/.installed-lint
 	$(BIN)/pylint --jobs 2 --score yes bindrae
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
+
+# The documentation site, in build/site; without network once the packages are there.
+docs: .venv/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 # For whoever has a GPU: prints a table to paste.
 gpu-check: .venv/.installed-demo
