@@ -16,16 +16,19 @@ from shell_blocks import DOCUMENTS, REPOSITORY
 from bindrae import config
 from bindrae.cli import app
 from bindrae.config import Config
+from bindrae.documentation.troubles import messages
+from bindrae.errors import REJECTION_CODES
 
 # Options of programs that are not ours.
 FOREIGN_OPTIONS = {
-    "--command", "--dry-run", "--executor", "--format", "--help", "--nproc-per-node", "--no-deps", "--no-python",
-    "--persistence-backend", "--profile", "--set-resources", "--set-threads", "--signal", "--standalone", "--unlock",
-    "--until", "--configfile", "--config", "--lint",
+    "--command", "--config", "--configfile", "--dry-run", "--executor", "--force-reinstall", "--format", "--help",
+    "--lint", "--no-deps", "--no-python", "--nproc-per-node", "--persistence-backend", "--profile", "--set-resources",
+    "--set-threads", "--signal", "--standalone", "--unlock", "--until",
 }  # fmt: skip
 # Words with an underscore that stand in no file of ours.
 FOREIGN_WORDS = {"flash_ipa"}
 ATTRIBUTES = {"model.residue_edges"}  # of a Python object, not a setting
+FILE_ENDINGS = {"html", "json", "parquet", "pins", "py"}
 SECTIONS = {
     name: set(field.annotation.model_fields)
     for name, field in Config.model_fields.items()
@@ -55,7 +58,7 @@ def sources() -> str:
     suffixes = {".py", ".smk", ".yaml", ".j2", ".sh", ".json"}
     files = [path for name in folders for path in (REPOSITORY / name).rglob("*") if path.suffix in suffixes]
     files += [REPOSITORY / "workflow" / "Snakefile", REPOSITORY / "constraints.txt", REPOSITORY / "pyproject.toml"]
-    return "\n".join(path.read_text() for path in files if path.name != "test_names.py")
+    return "\n".join(path.read_text() for path in files if "tests/documentation" not in path.as_posix())
 
 
 def options() -> set[str]:
@@ -97,9 +100,42 @@ def test_settings_exist() -> None:
         if (match := re.match(r"([a-z]+)\.([a-z_]+)(?=$|[ :=])", span))
         and match[1] in SECTIONS
         and match[0] not in ATTRIBUTES
-        and match[2] not in SECTIONS[match[1]] | {"py", "parquet", "json", "html", "pins"}
+        and match[2] not in SECTIONS[match[1]] | FILE_ENDINGS
     }
     assert not unknown
+
+
+def told() -> Iterator[str]:
+    """What the program says by itself: error messages with their hints, help texts, meanings of settings."""
+    for _, message, hint in messages():
+        yield f"{message} {hint}"
+    yield from REJECTION_CODES.values()
+    group: Any = typer.main.get_command(app)
+    for command in group.commands.values():
+        yield command.help
+        yield from (parameter.help or "" for parameter in command.params)
+    for name in SECTIONS:
+        yield from (str(field.description) for field in Config.model_fields[name].annotation.model_fields.values())
+
+
+def test_messages_and_help_name_what_exists() -> None:
+    known = options()
+    targets = "|".join(SECTIONS)
+    keys = 0
+    for text in told():
+        for section, key in re.findall(rf"(?<![\w./])({targets})\.([a-z_]+)\b", text):
+            if key not in FILE_ENDINGS:
+                assert key in SECTIONS[section], text
+                keys += 1
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text):
+            assert option in known, text
+        for path in re.findall(r"(?<![\w/.])(?:config|docs)/[\w./-]+", text):
+            assert (REPOSITORY / path.rstrip(".")).exists(), text
+        for target in re.findall(r"`make ([a-z-]+)", text):
+            assert f"\n{target}:" in (REPOSITORY / "Makefile").read_text(), text
+        for command in re.findall(r"`bindrae ([a-z]+)", text):
+            assert command in typer.main.get_command(app).commands, text
+    assert keys > 20
 
 
 def test_targets_exist() -> None:
@@ -147,6 +183,8 @@ def test_files_exist() -> None:
 @pytest.mark.parametrize("document", [name for name in DOCUMENTS if name != "docs/benchmarks.md"])
 def test_words_of_the_code_stand_in_the_code(document: str) -> None:
     """A name with an underscore in it is one of ours."""
-    words = {word for span in spans(document) for word in re.findall(r"(?<![\w<])[a-z]+(?:_[a-z0-9]+)+_?", span)}
+    words = {
+        word for span in spans(document) for word in re.findall(r"(?<![\w<])[a-z]+(?:_[a-z0-9]+)+\b_?(?!\.py)", span)
+    }
     unknown = {word for word in words - FOREIGN_WORDS if word not in sources()}
     assert not unknown
