@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import time
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def test_every_part_of_the_page_has_commands() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(2 * MOST_SECONDS)
 def test_the_path_works_from_a_fresh_clone(tmp_path: Path) -> None:
-    """Prints the seconds of each part; installs packages, so it needs a package index."""
+    """Prints the seconds since the start after each part; installs packages, so it needs a package index."""
     script = tmp_path / "newcomer.sh"
     lines = ["set -euo pipefail"]
     for heading, commands in parts():
@@ -54,8 +55,9 @@ def test_the_path_works_from_a_fresh_clone(tmp_path: Path) -> None:
         ["bash", script], cwd=empty, env={**kept, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, check=False,
     )  # fmt: skip
-    seconds = time.monotonic() - start
+    seconds, used = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     print("\n".join(re.findall(r"^== .*$", done.stdout, re.MULTILINE)))
+    print(f"== in all {seconds:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of the processor")
     assert done.returncode == 0, done.stdout[-8000:]
     clone = empty / "bindrae"
     assert (clone / "holo.pdb").stat().st_size > 10_000
