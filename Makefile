@@ -7,12 +7,13 @@ ARGS ?=
 BIN := .venv/bin
 
 EXTRAS_demo := demo
+EXTRAS_docs := demo,docs
 EXTRAS_test := demo,test
 EXTRAS_lint := demo,test,dev
 # An independent implementation of rigid motions for the tests, without the heavy packages it asks for.
 ORACLES_test := openfold3==0.5.0
 
-.PHONY: demo test test-slow test-slurm lint wheel gpu-check bench bench-peers clean
+.PHONY: demo docs test test-slow test-slurm lint wheel gpu-check bench bench-peers clean
 
 # The commands of .venv come first for the jobs too, whatever else is on the PATH.
 demo: .venv/.installed-demo
@@ -43,6 +44,10 @@ wheel: .venv/.installed-test
 	mkdir -p build && tar --extract --gzip --file dist/bindrae-*.tar.gz --directory build
 	cd build/bindrae-* && $(CURDIR)/$(BIN)/python -m hatchling build --target wheel --directory $(CURDIR)/dist
 	rm -rf build
+
+# The documentation site, in build/site; without network once the packages are there.
+docs: .venv/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 # For whoever has a GPU: prints a table to paste.
 gpu-check: .venv/.installed-demo

@@ -42,7 +42,7 @@ def parse_settings(model: type[T], data: dict[str, Any], where: str) -> T:
     except ValidationError as error:
         lines = [_describe(model, fault) for fault in error.errors()]
         raise BindraeError(
-            f"{where}: " + "; ".join(lines), "config/README.md lists every key with its default"
+            f"{where}: " + "; ".join(lines), "config/REFERENCE.md lists every key with its default"
         ) from None
 
 
