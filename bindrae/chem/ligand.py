@@ -12,9 +12,10 @@ from rdkit import Chem
 
 from bindrae.chem.components import match_by_graph, match_by_names, posed_component
 from bindrae.chem.dictionary import Component, component
-from bindrae.chem.guard import is_hard, settle_within
+from bindrae.chem.guard import is_hard, names, settle_within
 from bindrae.chem.hetero import find_group, parse_hetero
 from bindrae.chem.ligand_files import Parsed, parse_ligand_file, route_of
+from bindrae.chem.walk import atoms_of, bonds_of
 from bindrae.errors import RejectedComplex
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def read_ligand(paths: Sequence[Path], max_atoms: int, max_seconds: float = MAX_
         try:
             parsed = parse_ligand_file(path, max_atoms, max_seconds)
             if all(parsed.route != other.route for other, _ in sound):
-                ligand = _finish(parsed.mol, parsed.route, path, max_atoms, max_seconds)
+                # Only one of them is returned and needs names, nearly always the first.
+                ligand = _finish(parsed.mol, parsed.route, path, max_atoms, max_seconds, named=not sound)
                 sound.append((ligand, parsed))
                 ligand.notes.update(parsed.notes)
         except RejectedComplex as fault:
@@ -99,7 +101,13 @@ def read_ligand(paths: Sequence[Path], max_atoms: int, max_seconds: float = MAX_
             if parsed:
                 unsound.append((parsed, path))
     if len(sound) > 1 and not _same_bonds(sound[0][0].mol, sound[1][0].mol):
-        return _better(sound[0], sound[1])
+        better = _better(sound[0], sound[1])
+        try:
+            if not better.smiles:
+                better.smiles, better.inchikey = names(better.mol)
+            return better
+        except (ValueError, RuntimeError):
+            pass  # a molecule without a name is no sound one
     if sound:
         return sound[0][0]
     for parsed, path in unsound:
@@ -188,7 +196,7 @@ def _without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
 
 def _same_bonds(one: Chem.Mol, other: Chem.Mol) -> bool:
     def bonds(mol: Chem.Mol) -> list[tuple[int, int, int]]:
-        ends = ((b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondType())) for b in mol.GetBonds())
+        ends = ((b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondType())) for b in bonds_of(mol))
         return sorted((min(i, j), max(i, j), order) for i, j, order in ends)
 
     if one.GetNumAtoms() != other.GetNumAtoms() or one.GetNumBonds() != other.GetNumBonds():
@@ -250,13 +258,17 @@ def _oddities(mol: Chem.Mol) -> int:
     return sum(atom.GetNumRadicalElectrons() + atom.GetNumImplicitHs() for atom in mol.GetAtoms())
 
 
-def _check_bonds(mol: Chem.Mol, path: Path) -> None:
+def _bonded(mol: Chem.Mol) -> np.ndarray:
+    """[E, 2] indices of bonded atoms."""
+    return np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in bonds_of(mol)], dtype=np.int64).reshape(-1, 2)
+
+
+def _check_bonds(mol: Chem.Mol, number: np.ndarray, xyz: np.ndarray, path: Path) -> None:
     """No bond between heavy atoms is so long or so short; one digit damaged in a coordinate shows here."""
-    heavy = [b for b in mol.GetBonds() if b.GetBeginAtom().GetAtomicNum() > 1 < b.GetEndAtom().GetAtomicNum()]
-    if not heavy:
+    ends = _bonded(mol)
+    ends = ends[(number[ends] > 1).all(axis=1)]
+    if not len(ends):
         return
-    ends = np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in heavy])
-    xyz = mol.GetConformer().GetPositions()
     length = np.linalg.norm(xyz[ends[:, 0]] - xyz[ends[:, 1]], axis=1)
     worst = int(np.argmax(np.abs(length - 1.5)))
     if length.max() > _LONGEST_BOND or length.min() < _SHORTEST_BOND:
@@ -264,34 +276,35 @@ def _check_bonds(mol: Chem.Mol, path: Path) -> None:
         raise RejectedComplex("ligand_distorted", f"{path}: atoms {a} and {b} are bound over {length[worst]:.2f} A")
 
 
-def _finish(mol: Chem.Mol, route: str, path: Path, max_atoms: int, max_seconds: float) -> Ligand:
+def _finish(mol: Chem.Mol, route: str, path: Path, max_atoms: int, max_seconds: float, named: bool = True) -> Ligand:
     """Checks that cost nothing, then RDKit's perception."""
-    heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() != 1]
-    if not heavy:
+    number = np.array([atom.GetAtomicNum() for atom in atoms_of(mol)], dtype=np.int64)
+    heavy = np.flatnonzero(number != 1)
+    if not len(heavy):
         raise RejectedComplex("ligand_empty", f"{path} holds no heavy atom")
     if len(heavy) > max_atoms:
         raise RejectedComplex("ligand_too_large", f"{path} holds {len(heavy)} heavy atoms, more than {max_atoms}")
     if mol.GetNumConformers() == 0:
         raise RejectedComplex("ligand_not_3d", f"{path} has no coordinates")
-    points = mol.GetConformer().GetPositions()[heavy]
+    xyz = mol.GetConformer().GetPositions()
+    points = xyz[heavy]
     if not np.isfinite(points).all() or np.abs(points).max() > 1e5:
         raise RejectedComplex("ligand_unreadable", f"{path} holds coordinates that are not numbers")
     if len(points) > 1 and (np.ptp(points, axis=0).max() < 0.5 or (len(points) > 3 and not points.any(axis=0).all())):
         raise RejectedComplex("ligand_not_3d", f"{path} holds a flat drawing or atoms in one place, not a bound pose")
-    _check_bonds(mol, path)
-    mol, smiles, inchikey = settle_within(mol, max_seconds, str(path))
+    _check_bonds(mol, number, xyz, path)
+    mol, smiles, inchikey = settle_within(mol, max_seconds, str(path), named)
     for key in list(mol.GetPropsAsDict(includePrivate=True)):
         mol.ClearProp(key)
+    atoms = atoms_of(mol)
     return Ligand(
         mol=mol,
         route=route,
         path=path,
         xyz=mol.GetConformer().GetPositions().astype(np.float32),
-        element=np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int16),
-        charge=np.array([atom.GetFormalCharge() for atom in mol.GetAtoms()], dtype=np.int8),
-        bonds=np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()], dtype=np.int16).reshape(
-            -1, 2
-        ),
+        element=np.array([atom.GetAtomicNum() for atom in atoms], dtype=np.int16),
+        charge=np.array([atom.GetFormalCharge() for atom in atoms], dtype=np.int8),
+        bonds=_bonded(mol).astype(np.int16),
         smiles=smiles,
         inchikey=inchikey,
     )

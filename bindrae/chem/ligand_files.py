@@ -11,6 +11,7 @@ from pathlib import Path
 from rdkit import Chem
 
 from bindrae.chem.guard import is_hard_to_parse, pack, run_apart, unpack
+from bindrae.chem.walk import atoms_of
 from bindrae.errors import RejectedComplex
 
 _SDF_ENDINGS = (".sdf", ".mol", ".sd")
@@ -144,8 +145,9 @@ def _allow_hydrogens(mol: Chem.Mol) -> None:
     Carbons may always be filled up. In a file without any hydrogen all atoms may, and only charges stay that the atom
     types state: N.4, O.co2 and the nitrogens of C.cat.
     """
-    bare = not any(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms())
-    for atom in mol.GetAtoms():
+    atoms = atoms_of(mol)
+    bare = not any(atom.GetAtomicNum() == 1 for atom in atoms)
+    for atom in atoms:
         if atom.GetAtomicNum() == 6 or (bare and atom.GetDegree()):
             atom.SetNoImplicit(False)
         if bare and atom.GetFormalCharge() and atom.GetDegree() and atom.GetSymbol() in _FILLED:
@@ -178,7 +180,7 @@ def _dictionary_names(names: list[str]) -> list[str]:
 
 def _without_dummies(mol: Chem.Mol, path: Path, notes: dict[str, int]) -> Chem.Mol:
     """Lone pairs and dummy atoms without bonds are taken out; others stand for something that the file does not say."""
-    dummies = [atom for atom in mol.GetAtoms() if atom.GetAtomicNum() == 0]
+    dummies = [atom for atom in atoms_of(mol) if atom.GetAtomicNum() == 0]
     if not dummies:
         return mol
     bound = [atom for atom in dummies if atom.GetDegree() and atom.GetSymbol() != "LP"]

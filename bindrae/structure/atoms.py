@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import gemmi
@@ -157,15 +158,19 @@ def number_lines(data: bytes) -> bytes | None:
         The file with other serial numbers; None where each residue stands in one place (nearly every file).
     """
     text = np.frombuffer(data, dtype=np.uint8)
-    end = data.find(b"ENDMDL")  # only the first model is read
-    starts = np.append(0, np.flatnonzero(text[: end if end >= 0 else None] == ord("\n")) + 1)
+    starts = np.append(0, np.flatnonzero(text == ord("\n")) + 1)
     starts = starts[starts + 27 < len(text)]
-    records = text[starts[:, None] + np.arange(4)].view(np.uint32).ravel() & 0xDFDFDFDF  # upper case
-    starts = starts[np.isin(records, np.frombuffer(b"ATOMHETA", dtype=np.uint32))]
+    if not len(starts):
+        return None
+    records = _integers(data, np.uint32)[starts] & 0xDFDFDFDF  # upper case
+    atom, hetatm, end = np.frombuffer(b"ATOMHETAENDM", dtype=np.uint32)
+    models = np.flatnonzero(records == end)[:1]  # only the first is read
+    starts, records = (a[: models[0] if len(models) else None] for a in (starts, records))
+    starts = starts[(records == atom) | (records == hetatm)]
     # Chain, number, insertion code and the last letter of the name, as one integer.
-    keys = text[starts[:, None] + np.arange(19, 27)].view(np.uint64).ravel()
-    runs = keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
-    if len(np.unique(runs)) == len(runs):
+    keys = _integers(data, np.uint64)[starts + 19]
+    runs = np.sort(keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]])
+    if (runs[1:] != runs[:-1]).all():
         return None
     # Hybrid-36: decimal below 100,000, then A0000 and on, base 36.
     order = np.arange(len(starts))
@@ -179,15 +184,23 @@ def number_lines(data: bytes) -> bytes | None:
     return changed.tobytes()
 
 
+def _integers(data: bytes, kind: type[np.unsignedinteger]) -> np.ndarray:
+    """The bytes from each place on as one integer; a view, as long as the data but for the last few."""
+    size = np.dtype(kind).itemsize
+    return np.ndarray((len(data) - size + 1,), kind, buffer=data, strides=(1,))
+
+
 def _mend(atoms: Atoms) -> Atoms:
     """Numbers that are none, fourth letters of residue names, elements; then hydrogens and waters go."""
     notes = atoms.notes
-    finite = np.isfinite(atoms.xyz).all(axis=1) & (np.abs(atoms.xyz) < MAX_COORDINATE).all(axis=1)
+    near = np.abs(atoms.xyz) < MAX_COORDINATE  # False for what is no number
+    finite = near[:, 0] & near[:, 1] & near[:, 2]
     note(notes, "coordinates_unreadable", np.count_nonzero(~finite))
     broken = ~(np.isfinite(atoms.occupancy) & np.isfinite(atoms.bfactor))
     note(notes, "occupancies_or_bfactors_unreadable", np.count_nonzero(broken))
-    atoms.occupancy = np.nan_to_num(atoms.occupancy, posinf=0.0, neginf=0.0)
-    atoms.bfactor = np.nan_to_num(atoms.bfactor, posinf=0.0, neginf=0.0)
+    if broken.any():
+        atoms.occupancy = np.nan_to_num(atoms.occupancy, posinf=0.0, neginf=0.0)
+        atoms.bfactor = np.nan_to_num(atoms.bfactor, posinf=0.0, neginf=0.0)
     _join_fourth_letters(atoms)
 
     names, which = unique_labels(atoms.residue_name)
@@ -195,17 +208,23 @@ def _mend(atoms: Atoms) -> Atoms:
     water = np.array([name in WATER_NAMES for name in names])
     # In an amino acid the name of an atom says its element; the column may be blank, shifted or wrong (CA, HG).
     atom_names, named = unique_labels(atoms.name)
-    by_name = np.array([_element_of_name(text(name)) for name in atom_names], dtype=np.int16)[named]
+    by_name = np.array([_element_of_name(name) for name in atom_names.tolist()], dtype=np.int16)[named]
     known = standard[which] & (by_name > 0)
-    wrong = known & (by_name != atoms.element) & ~((by_name == 1) & np.isin(atoms.element, _HYDROGENS))
+    wrong = known & (by_name != atoms.element) & ~((by_name == 1) & _is_hydrogen(atoms.element))
     note(notes, "elements_corrected", np.count_nonzero(wrong))
     element = np.where(wrong, by_name, atoms.element).astype(np.int16)
     atoms = replace(atoms, element=element)
-    return atoms.select(np.flatnonzero(finite & ~np.isin(element, _HYDROGENS) & ~water[which]))
+    return atoms.select(np.flatnonzero(finite & ~_is_hydrogen(element) & ~water[which]))
 
 
-def _element_of_name(name: str) -> int:
+def _is_hydrogen(element: np.ndarray) -> np.ndarray:
+    return np.asarray((element == _HYDROGENS[0]) | (element == _HYDROGENS[1]))
+
+
+@lru_cache(maxsize=10_000)
+def _element_of_name(label: bytes) -> int:
     """Atomic number that an atom name means within one of the 20 amino acids (or MSE); 0 when it means none."""
+    name = text(label)
     if name == "SE":
         return 34
     if name in _SLOT_NAMES or name == "OXT":
@@ -218,8 +237,7 @@ _SLOT_NAMES = frozenset(name for names in aa.ATOM14_NAMES for name in names if n
 
 def _join_fourth_letters(atoms: Atoms) -> None:
     """``ASPP`` in chain A reads as ASP in chain PA, as does the water TIP3: give the letter back to the name."""
-    labels = np.ascontiguousarray(np.stack([atoms.chain, atoms.residue_name], axis=1)).view("S16").ravel()
-    first = np.flatnonzero(np.append(True, labels[1:] != labels[:-1]))
+    first = np.append(0, np.flatnonzero(changes(atoms.chain) | changes(atoms.residue_name)) + 1)
     pairs = set(zip(atoms.chain[first].tolist(), atoms.residue_name[first].tolist(), strict=True))
     chains = {chain for chain, _ in pairs}
     fourth = {pair for pair in pairs if text(pair[1]) + text(pair[0][:1]) in FOUR_LETTERS}
@@ -238,7 +256,27 @@ def text(value: bytes) -> str:
     return value.decode("latin-1")
 
 
+def texts(labels: np.ndarray) -> list[str]:
+    """Each of some S1 or S8 labels as text, see `text`."""
+    names, which = unique_labels(labels)
+    found: list[str] = np.array([text(name) for name in names], dtype=object)[which].tolist()
+    return found
+
+
+def changes(labels: np.ndarray) -> np.ndarray:
+    """[A - 1] whether each of A labels, S1 or S8, is another than the one before."""
+    codes = label_codes(labels)
+    return np.asarray(codes[1:] != codes[:-1])
+
+
+def label_codes(labels: np.ndarray) -> np.ndarray:
+    """S1 or S8 labels as integers, which sort and compare several times faster."""
+    return np.ascontiguousarray(labels).view(np.uint8 if labels.itemsize == 1 else np.int64)
+
+
 def unique_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`numpy.unique` with the inverse for S8 labels, sorted as integers, which is several times faster."""
-    codes, inverse = np.unique(np.ascontiguousarray(labels).view(np.int64), return_inverse=True)
-    return codes.view("S8"), inverse.ravel()
+    """`numpy.unique` with the inverse for S1 or S8 labels, in the order of `label_codes`."""
+    codes = label_codes(labels)
+    starts = np.append(True, codes[1:] != codes[:-1])[: len(codes)]
+    found, which = np.unique(codes[starts], return_inverse=True)  # names of residues come in runs
+    return found.view(labels.dtype), which.ravel()[np.cumsum(starts) - 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -108,6 +109,7 @@ def fill_slots(atoms: Atoms, residue: np.ndarray, first: np.ndarray, settings: C
     return out
 
 
+@lru_cache(maxsize=100_000)
 def _slot(kind: int, residue_name: bytes, name: bytes) -> int:
     if kind < 0:
         return -1
