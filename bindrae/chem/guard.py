@@ -27,7 +27,7 @@ MAX_EASY_RINGS = 12
 """Independent rings above which it does; none of those ligands has more."""
 _KEPT = Chem.PropertyPickleOptions.CoordsAsDouble | Chem.PropertyPickleOptions.AllProps
 
-Settled = tuple[Chem.Mol, str, str]  # without hydrogens; its SMILES and its InChIKey
+Settled = tuple[Chem.Mol, str, str]
 
 
 def is_hard(mol: Chem.Mol) -> bool:
@@ -55,31 +55,28 @@ def unpack(binary: bytes) -> Chem.Mol:
 
 
 def settle(mol: Chem.Mol) -> Settled:
-    """Sanitise, take stereo from the coordinates, remove hydrogens, and name.
+    """Sanitise, take stereo from the coordinates, and remove hydrogens.
 
     Parameters
     ----------
     mol : rdkit.Chem.Mol
         As parsed, with one conformer; changed in place.
 
+    Returns
+    -------
+    mol : rdkit.Chem.Mol
+        Without hydrogens.
+    smiles, inchikey : str
+
     Raises
     ------
     ValueError, RuntimeError
         When RDKit finds the molecule impossible.
     """
-    mol = _sanitise(mol)
-    return mol, *names(mol)
-
-
-def _sanitise(mol: Chem.Mol) -> Chem.Mol:
     Chem.SanitizeMol(mol)
     Chem.AssignStereochemistryFrom3D(mol)
-    return Chem.RemoveAllHs(mol)
-
-
-def names(mol: Chem.Mol) -> tuple[str, str]:
-    """SMILES and InChIKey of a sanitised molecule."""
-    return Chem.MolToSmiles(mol), Chem.MolToInchiKey(mol) or Chem.MolToInchiKey(_without_dative_bonds(mol))
+    mol = Chem.RemoveAllHs(mol)
+    return mol, Chem.MolToSmiles(mol), Chem.MolToInchiKey(mol) or Chem.MolToInchiKey(_without_dative_bonds(mol))
 
 
 def _without_dative_bonds(mol: Chem.Mol) -> Chem.Mol:
@@ -91,13 +88,10 @@ def _without_dative_bonds(mol: Chem.Mol) -> Chem.Mol:
     return covalent.GetMol()
 
 
-def settle_within(mol: Chem.Mol, seconds: float, where: str, named: bool = True) -> Settled:
-    """`settle`, in a child process when the molecule is hard; raises as `run_apart`.
-
-    Without `named` the names of a molecule that is not hard stay empty, which saves half the time.
-    """
+def settle_within(mol: Chem.Mol, seconds: float, where: str) -> Settled:
+    """`settle`, in a child process when the molecule is hard; raises as `run_apart`."""
     if not is_hard(mol):
-        return settle(mol) if named else (_sanitise(mol), "", "")
+        return settle(mol)
     binary, smiles, inchikey = run_apart(_settle_packed, (pack(mol),), seconds, where)
     return unpack(binary), smiles, inchikey
 

@@ -12,7 +12,7 @@ from rdkit import Chem
 
 from bindrae.chem.components import match_by_graph, match_by_names, posed_component
 from bindrae.chem.dictionary import Component, component
-from bindrae.chem.guard import is_hard, names, settle_within
+from bindrae.chem.guard import is_hard, settle_within
 from bindrae.chem.hetero import find_group, parse_hetero
 from bindrae.chem.ligand_files import Parsed, parse_ligand_file, route_of
 from bindrae.chem.walk import atoms_of, bonds_of
@@ -89,8 +89,9 @@ def read_ligand(paths: Sequence[Path], max_atoms: int, max_seconds: float = MAX_
         try:
             parsed = parse_ligand_file(path, max_atoms, max_seconds)
             if all(parsed.route != other.route for other, _ in sound):
-                # Only one of them is returned and needs names, nearly always the first.
-                ligand = _finish(parsed.mol, parsed.route, path, max_atoms, max_seconds, named=not sound)
+                if sound and _confirms(parsed.mol, sound[0][0].mol):
+                    continue
+                ligand = _finish(parsed.mol, parsed.route, path, max_atoms, max_seconds)
                 sound.append((ligand, parsed))
                 ligand.notes.update(parsed.notes)
         except RejectedComplex as fault:
@@ -101,13 +102,7 @@ def read_ligand(paths: Sequence[Path], max_atoms: int, max_seconds: float = MAX_
             if parsed:
                 unsound.append((parsed, path))
     if len(sound) > 1 and not _same_bonds(sound[0][0].mol, sound[1][0].mol):
-        better = _better(sound[0], sound[1])
-        try:
-            if not better.smiles:
-                better.smiles, better.inchikey = names(better.mol)
-            return better
-        except (ValueError, RuntimeError):
-            pass  # a molecule without a name is no sound one
+        return _better(sound[0], sound[1])
     if sound:
         return sound[0][0]
     for parsed, path in unsound:
@@ -194,15 +189,42 @@ def _without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
     return heavy.GetMol()
 
 
-def _same_bonds(one: Chem.Mol, other: Chem.Mol) -> bool:
-    def bonds(mol: Chem.Mol) -> list[tuple[int, int, int]]:
-        ends = ((b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondType())) for b in bonds_of(mol))
-        return sorted((min(i, j), max(i, j), order) for i, j, order in ends)
+def _confirms(mol: Chem.Mol, settled: Chem.Mol) -> bool:
+    """Whether a molecule as parsed certainly has the bonds of a settled one, found without settling it too."""
+    if is_hard(mol):
+        return False
+    mol = Chem.Mol(mol)
+    try:
+        Chem.SanitizeMol(mol)
+    except (ValueError, RuntimeError):
+        return False
+    heavy = np.array([atom.GetAtomicNum() != 1 for atom in atoms_of(mol)], dtype=bool)
+    if np.count_nonzero(heavy) != settled.GetNumAtoms():
+        return False
+    bonds = _bonds(mol)
+    bonds = bonds[heavy[bonds[:, :2]].all(axis=1)]
+    bonds[:, :2] = (np.cumsum(heavy) - 1)[bonds[:, :2]]
+    return _in_order(bonds) == _in_order(_bonds(settled))
 
+
+def _same_bonds(one: Chem.Mol, other: Chem.Mol) -> bool:
     if one.GetNumAtoms() != other.GetNumAtoms() or one.GetNumBonds() != other.GetNumBonds():
         return False
     # Files of one source list the atoms in one order; else the graphs are compared.
-    return bonds(one) == bonds(other) or Chem.MolToSmiles(one, False) == Chem.MolToSmiles(other, False)
+    return _in_order(_bonds(one)) == _in_order(_bonds(other)) or (
+        Chem.MolToSmiles(one, False) == Chem.MolToSmiles(other, False)
+    )
+
+
+def _bonds(mol: Chem.Mol) -> np.ndarray:
+    """[E, 3] indices of bonded atoms, and the type of their bond."""
+    ends = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondType())) for b in bonds_of(mol)]
+    return np.array(ends, dtype=np.int64).reshape(-1, 3)
+
+
+def _in_order(bonds: np.ndarray) -> list[list[int]]:
+    """Bonds sorted by their atoms, the smaller index first."""
+    return sorted([min(i, j), max(i, j), kind] for i, j, kind in bonds.tolist())
 
 
 def _better(first: tuple[Ligand, Parsed], second: tuple[Ligand, Parsed]) -> Ligand:
@@ -258,14 +280,9 @@ def _oddities(mol: Chem.Mol) -> int:
     return sum(atom.GetNumRadicalElectrons() + atom.GetNumImplicitHs() for atom in mol.GetAtoms())
 
 
-def _bonded(mol: Chem.Mol) -> np.ndarray:
-    """[E, 2] indices of bonded atoms."""
-    return np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in bonds_of(mol)], dtype=np.int64).reshape(-1, 2)
-
-
 def _check_bonds(mol: Chem.Mol, number: np.ndarray, xyz: np.ndarray, path: Path) -> None:
     """No bond between heavy atoms is so long or so short; one digit damaged in a coordinate shows here."""
-    ends = _bonded(mol)
+    ends = _bonds(mol)[:, :2]
     ends = ends[(number[ends] > 1).all(axis=1)]
     if not len(ends):
         return
@@ -276,7 +293,7 @@ def _check_bonds(mol: Chem.Mol, number: np.ndarray, xyz: np.ndarray, path: Path)
         raise RejectedComplex("ligand_distorted", f"{path}: atoms {a} and {b} are bound over {length[worst]:.2f} A")
 
 
-def _finish(mol: Chem.Mol, route: str, path: Path, max_atoms: int, max_seconds: float, named: bool = True) -> Ligand:
+def _finish(mol: Chem.Mol, route: str, path: Path, max_atoms: int, max_seconds: float) -> Ligand:
     """Checks that cost nothing, then RDKit's perception."""
     number = np.array([atom.GetAtomicNum() for atom in atoms_of(mol)], dtype=np.int64)
     heavy = np.flatnonzero(number != 1)
@@ -293,7 +310,7 @@ def _finish(mol: Chem.Mol, route: str, path: Path, max_atoms: int, max_seconds: 
     if len(points) > 1 and (np.ptp(points, axis=0).max() < 0.5 or (len(points) > 3 and not points.any(axis=0).all())):
         raise RejectedComplex("ligand_not_3d", f"{path} holds a flat drawing or atoms in one place, not a bound pose")
     _check_bonds(mol, number, xyz, path)
-    mol, smiles, inchikey = settle_within(mol, max_seconds, str(path), named)
+    mol, smiles, inchikey = settle_within(mol, max_seconds, str(path))
     for key in list(mol.GetPropsAsDict(includePrivate=True)):
         mol.ClearProp(key)
     atoms = atoms_of(mol)
@@ -304,7 +321,7 @@ def _finish(mol: Chem.Mol, route: str, path: Path, max_atoms: int, max_seconds: 
         xyz=mol.GetConformer().GetPositions().astype(np.float32),
         element=np.array([atom.GetAtomicNum() for atom in atoms], dtype=np.int16),
         charge=np.array([atom.GetFormalCharge() for atom in atoms], dtype=np.int8),
-        bonds=_bonded(mol).astype(np.int16),
+        bonds=_bonds(mol)[:, :2].astype(np.int16),
         smiles=smiles,
         inchikey=inchikey,
     )

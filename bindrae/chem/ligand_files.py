@@ -96,8 +96,10 @@ def _read_text(path: Path, where: str) -> str:
 
 
 def _split_sdf(text: str) -> tuple[str, list[str]]:
-    block, *further = re.split(r"^\$\$\$\$.*\n?", text, flags=re.MULTILINE)
-    return clear_query_columns(block), further
+    # The regular expression tries every line, so it gets those alone that it may match.
+    end = 0 if text.startswith("$$$$") else text.find("\n$$$$") + 1
+    block, *further = re.split(r"^\$\$\$\$.*\n?", text[end:], flags=re.MULTILINE)
+    return clear_query_columns(text[:end] + block), further
 
 
 def _split_mol2(text: str) -> tuple[str, list[str]]:

@@ -100,12 +100,6 @@ def detect_key_atoms(mol: Chem.Mol) -> dict[str, set[int]]:
     return found
 
 
-def _gasteiger(mol: Chem.Mol) -> np.ndarray:
-    rdPartialCharges.ComputeGasteigerCharges(mol)
-    charges = np.array([atom.GetDoubleProp("_GasteigerCharge") for atom in mol.GetAtoms()])
-    return np.nan_to_num(charges, nan=0.0, posinf=0.0, neginf=0.0)  # no parameters for some metals
-
-
 def build_direction_probes(
     mol: Chem.Mol, pos: np.ndarray, atom_idx: int, max_k: int = 2, step: float = 1.5
 ) -> np.ndarray:
@@ -138,7 +132,7 @@ def build_direction_probes(
     bonds = list(atom.GetBonds())
     if len(bonds) > max_k:
         if not atom.HasProp("_GasteigerCharge"):
-            _gasteiger(mol)
+            rdPartialCharges.ComputeGasteigerCharges(mol)  # infinite or no number for some metals
 
         def rank(bond: Chem.Bond) -> tuple[float, float, int]:
             other = bond.GetOtherAtom(atom)
@@ -231,7 +225,7 @@ def build_tokens(
     pos = mol.GetConformer().GetPositions().astype(np.float32)
     key = detect_key_atoms(mol)
     n = len(pos)
-    member = {name: np.isin(np.arange(n), sorted(atoms)) for name, atoms in key.items()}
+    member = {name: _flags(atoms, n) for name, atoms in key.items()}
     points, owner, is_probe = [pos], list(range(n)), [False] * n
     if max_probes:
         for i in sorted(set().union(*key.values())):
@@ -261,6 +255,12 @@ def build_tokens(
         keep = _most_important(xyz, classes, _pocket_centre(pos, ca_xyz, w_res), max_points)
         xyz, types, is_context = xyz[keep], types[keep], is_context[keep]
     return Tokens(xyz, types, is_context)
+
+
+def _flags(atoms: set[int], n: int) -> np.ndarray:
+    flags = np.zeros(n, dtype=bool)
+    flags[list(atoms)] = True
+    return flags
 
 
 def _pocket_centre(ligand_xyz: np.ndarray, ca_xyz: np.ndarray, w_res: np.ndarray) -> np.ndarray:

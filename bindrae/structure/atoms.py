@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import gemmi
 import numpy as np
+import pyarrow as pa
 
 from bindrae.chem import residues as aa
 from bindrae.errors import RejectedComplex
 from bindrae.structure.names import FOUR_LETTERS, WATER_NAMES
 from bindrae.structure.notes import Notes, note
+from bindrae.structure.pdb_lines import PdbLines
 
 _HYDROGENS = (1, 119)  # gemmi's flat arrays number deuterium 119
 _ELEMENTS = {"C": 6, "N": 7, "O": 8, "S": 16}
@@ -65,7 +68,7 @@ def read_atoms(path: Path) -> Atoms:
     """
     if not path.is_file():
         raise RejectedComplex("protein_missing", f"{path} does not exist")
-    structure, shuffled = parse_structure(path)
+    structure, shuffled = parse_structure(path, heavy=True)
     notes: Notes = {}
     note(notes, "models_dropped", max(len(structure) - 1, 0))
     while len(structure) > 1:
@@ -107,10 +110,10 @@ def _parents(structure: gemmi.Structure) -> dict[str, str]:
     return {name: parent for name, parent in stated if parent in aa.TYPE_OF_NAME}
 
 
-def parse_structure(path: Path) -> tuple[gemmi.Structure, bool]:
+def parse_structure(path: Path, heavy: bool = False) -> tuple[gemmi.Structure, bool]:
     """gemmi's structure, and whether only the serial numbers tell the order of the file's atoms.
 
-    Every fault of the file is a rejection.
+    Every fault of the file is a rejection. With `heavy`, hydrogens may be missing.
     """
     try:
         data = path.read_bytes()
@@ -123,7 +126,8 @@ def parse_structure(path: Path) -> tuple[gemmi.Structure, bool]:
     if b"\n" not in data:
         data = data.replace(b"\r", b"\n")  # line ends of old Macintosh programs
     name = path.name.lower().removesuffix(".gz")
-    start = next((line.lower() for line in data[:100_000].split(b"\n") if line.strip() and line[:1] != b"#"), b"")
+    beginning = io.BytesIO(data[:100_000])
+    start = next((line.lower() for line in beginning if line.strip() and line[:1] != b"#"), b"")
     if start.lstrip().startswith(b"data_"):
         form = gemmi.CoorFormat.Mmcif
     elif name.endswith(_PDB_ENDINGS) or b"\nATOM  " in data or data.startswith(b"ATOM  "):
@@ -132,62 +136,15 @@ def parse_structure(path: Path) -> tuple[gemmi.Structure, bool]:
         form = gemmi.CoorFormat.Mmcif
     else:
         raise RejectedComplex("protein_unreadable", f"{path}: neither name nor content is that of PDB or mmCIF")
-    numbered = number_lines(data) if form == gemmi.CoorFormat.Pdb else None
+    lines = PdbLines(data) if form == gemmi.CoorFormat.Pdb else None
+    numbered = lines.numbered() if lines else None
+    fewer = lines.without_hydrogens() if lines and heavy and not numbered else None
     try:
-        structure = gemmi.read_structure_string(numbered or data, merge_chain_parts=False, format=form)
+        structure = gemmi.read_structure_string(fewer or numbered or data, merge_chain_parts=False, format=form)
         return structure, numbered is not None or form == gemmi.CoorFormat.Mmcif
     except (RuntimeError, ValueError, MemoryError, IndexError, OverflowError) as error:
         message = " ".join(str(error).split())[:300]  # gemmi quotes the line, whatever bytes it holds
         raise RejectedComplex("protein_unreadable", f"{path}: {message}") from None
-
-
-def number_lines(data: bytes) -> bytes | None:
-    """Serial numbers in file order for a PDB file that writes one residue's label in several places.
-
-    gemmi puts all atoms under one chain, number, insertion code and name into one residue, wherever they stand: two
-    chains without ids become one, atom upon atom. Sorted by these serial numbers they come apart again.
-
-    Parameters
-    ----------
-    data : bytes
-        The file.
-
-    Returns
-    -------
-    bytes or None
-        The file with other serial numbers; None where each residue stands in one place (nearly every file).
-    """
-    text = np.frombuffer(data, dtype=np.uint8)
-    starts = np.append(0, np.flatnonzero(text == ord("\n")) + 1)
-    starts = starts[starts + 27 < len(text)]
-    if not len(starts):
-        return None
-    records = _integers(data, np.uint32)[starts] & 0xDFDFDFDF  # upper case
-    atom, hetatm, end = np.frombuffer(b"ATOMHETAENDM", dtype=np.uint32)
-    models = np.flatnonzero(records == end)[:1]  # only the first is read
-    starts, records = (a[: models[0] if len(models) else None] for a in (starts, records))
-    starts = starts[(records == atom) | (records == hetatm)]
-    # Chain, number, insertion code and the last letter of the name, as one integer.
-    keys = _integers(data, np.uint64)[starts + 19]
-    runs = np.sort(keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]])
-    if (runs[1:] != runs[:-1]).all():
-        return None
-    # Hybrid-36: decimal below 100,000, then A0000 and on, base 36.
-    order = np.arange(len(starts))
-    decimal = order[:, None] // 10 ** np.arange(4, -1, -1) % 10
-    high = (order[:, None] - 100_000 + 10 * 36**4) // 36 ** np.arange(4, -1, -1) % 36
-    digits = np.where(order[:, None] < 100_000, decimal, high)
-    changed = text.copy()
-    changed[starts[:, None] + np.arange(6, 11)] = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", np.uint8)[
-        digits
-    ]
-    return changed.tobytes()
-
-
-def _integers(data: bytes, kind: type[np.unsignedinteger]) -> np.ndarray:
-    """The bytes from each place on as one integer; a view, as long as the data but for the last few."""
-    size = np.dtype(kind).itemsize
-    return np.ndarray((len(data) - size + 1,), kind, buffer=data, strides=(1,))
 
 
 def _mend(atoms: Atoms) -> Atoms:
@@ -275,8 +232,12 @@ def label_codes(labels: np.ndarray) -> np.ndarray:
 
 
 def unique_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`numpy.unique` with the inverse for S1 or S8 labels, in the order of `label_codes`."""
-    codes = label_codes(labels)
-    starts = np.append(True, codes[1:] != codes[:-1])[: len(codes)]
-    found, which = np.unique(codes[starts], return_inverse=True)  # names of residues come in runs
-    return found.view(labels.dtype), which.ravel()[np.cumsum(starts) - 1]
+    """The different ones of S1 or S8 labels in order of appearance, and which of them each is."""
+    found, which = distinct(label_codes(labels))
+    return found.view(labels.dtype), which
+
+
+def distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `numpy.unique` with the inverse, but in order of appearance: a hash table instead of a sort."""
+    encoded = pa.array(codes).dictionary_encode()
+    return encoded.dictionary.to_numpy(), encoded.indices.to_numpy()

@@ -68,17 +68,18 @@ def distorted_atoms(xyz: np.ndarray, mask: np.ndarray, aatype: np.ndarray) -> np
     numpy.ndarray
         [N, 14] bool.
     """
-    slots, ideal, tolerance = (table[aatype] for table in _ideal_pairs())
-    row = np.arange(len(aatype))[:, None]
-    first, second = slots[..., 0], slots[..., 1]
-    a, b = first + row * aa.N_SLOTS, second + row * aa.N_SLOTS
-    x, y, z = (np.square(flat[a] - flat[b]) for flat in components(xyz.reshape(-1, 3)))
-    distance = np.sqrt(x + y + z)
+    slots, ideal, tolerance = _ideal_pairs()
+    row, pair = np.nonzero((tolerance > 0)[aatype])
+    kind = aatype[row]
+    first, second = (slots[kind, pair, end] + row * aa.N_SLOTS for end in range(2))
+    x, y, z = (np.square(flat[first] - flat[second]) for flat in components(xyz.reshape(-1, 3)))
     there = mask.ravel()
-    bad = (np.abs(distance - ideal) > tolerance) & (tolerance > 0) & there[a] & there[b]
+    off = np.abs(np.sqrt(x + y + z) - ideal[kind, pair]) > tolerance[kind, pair]
+    bad = np.flatnonzero(off & there[first] & there[second])
     blamed = np.zeros_like(mask)
-    for i in np.flatnonzero(bad.any(axis=1)):
-        pairs = slots[i, bad[i]]
+    for i in np.unique(row[bad]):
+        of_residue = bad[row[bad] == i]
+        pairs = slots[kind[of_residue], pair[of_residue]]
         while len(pairs):
             counts = np.bincount(pairs.ravel(), minlength=aa.N_SLOTS)
             worst = aa.N_SLOTS - 1 - int(np.argmax(counts[::-1]))
