@@ -67,6 +67,15 @@ def _anionic_oxygen() -> Chem.Mol:
     return Chem.MolFromSmarts("[O;-;!$(*-N=O)]")
 
 
+def match_features(mol: Chem.Mol) -> dict[str, set[int]]:
+    """Atom indices by class, as RDKit's BaseFeatures alone has them."""
+    found: dict[str, set[int]] = {name: set() for name in CLASS_PRIORITY}
+    for name, pattern in _feature_patterns():
+        for match in mol.GetSubstructMatches(pattern):
+            found[name].update(match)
+    return found
+
+
 def detect_key_atoms(mol: Chem.Mol) -> dict[str, set[int]]:
     """Atoms that can make a directed interaction, by class.
 
@@ -81,10 +90,7 @@ def detect_key_atoms(mol: Chem.Mol) -> dict[str, set[int]]:
         Atom indices for ``HBD``, ``HBA``, ``aromatic`` and ``charged``, by RDKit's BaseFeatures; an atom with a formal
         charge is charged too, an anionic oxygen accepts, and an atom of an aromatic ring is aromatic.
     """
-    found: dict[str, set[int]] = {name: set() for name in CLASS_PRIORITY}
-    for name, pattern in _feature_patterns():
-        for match in mol.GetSubstructMatches(pattern):
-            found[name].update(match)
+    found = match_features(mol)
     for atom in mol.GetAtoms():
         if atom.GetFormalCharge():
             found["charged"].add(atom.GetIdx())
