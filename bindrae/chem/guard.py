@@ -15,6 +15,7 @@ from typing import Any
 
 from rdkit import Chem, RDLogger
 
+from bindrae.chem.walk import atoms_of
 from bindrae.errors import RejectedComplex
 
 RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # every failure is raised with its own message
@@ -30,9 +31,10 @@ Settled = tuple[Chem.Mol, str, str]
 
 def is_hard(mol: Chem.Mol) -> bool:
     """Whether a molecule (not sanitised) is one on which RDKit may take very long."""
-    hydrogens = sum(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms())
     rings = mol.GetNumBonds() - mol.GetNumAtoms() + len(Chem.GetMolFrags(mol))
-    return mol.GetNumAtoms() - hydrogens > MAX_EASY_ATOMS or rings > MAX_EASY_RINGS
+    if mol.GetNumAtoms() <= MAX_EASY_ATOMS or rings > MAX_EASY_RINGS:
+        return rings > MAX_EASY_RINGS
+    return sum(atom.GetAtomicNum() != 1 for atom in atoms_of(mol)) > MAX_EASY_ATOMS
 
 
 def is_hard_to_parse(n_atoms: int, n_bonds: int) -> bool:

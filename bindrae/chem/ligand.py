@@ -16,6 +16,7 @@ from bindrae.chem.dictionary import Component, component
 from bindrae.chem.guard import is_hard, settle_within
 from bindrae.chem.hetero import find_group, parse_hetero
 from bindrae.chem.ligand_files import Parsed, parse_ligand_file, route_of
+from bindrae.chem.walk import atoms_of, bonds_of
 from bindrae.errors import RejectedComplex
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def read_ligand(paths: Sequence[Path], max_atoms: int, max_seconds: float = MAX_
         try:
             parsed = parse_ligand_file(path, max_atoms, max_seconds)
             if all(parsed.route != other.route for other, _ in sound):
+                if sound and _confirms(parsed.mol, sound[0][0].mol):
+                    continue
                 ligand = _finish(parsed.mol, parsed.route, path, max_atoms, max_seconds)
                 sound.append((ligand, parsed))
                 ligand.notes.update(parsed.notes)
@@ -187,15 +190,42 @@ def _without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
     return heavy.GetMol()
 
 
-def _same_bonds(one: Chem.Mol, other: Chem.Mol) -> bool:
-    def bonds(mol: Chem.Mol) -> list[tuple[int, int, int]]:
-        ends = ((b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondType())) for b in mol.GetBonds())
-        return sorted((min(i, j), max(i, j), order) for i, j, order in ends)
+def _confirms(mol: Chem.Mol, settled: Chem.Mol) -> bool:
+    """Whether a molecule as parsed certainly has the bonds of a settled one, found without settling it too."""
+    if is_hard(mol):
+        return False
+    mol = Chem.Mol(mol)
+    try:
+        Chem.SanitizeMol(mol)
+    except (ValueError, RuntimeError):
+        return False
+    heavy = np.array([atom.GetAtomicNum() != 1 for atom in atoms_of(mol)], dtype=bool)
+    if np.count_nonzero(heavy) != settled.GetNumAtoms():
+        return False
+    bonds = _bonds(mol)
+    bonds = bonds[heavy[bonds[:, :2]].all(axis=1)]
+    bonds[:, :2] = (np.cumsum(heavy) - 1)[bonds[:, :2]]
+    return _in_order(bonds) == _in_order(_bonds(settled))
 
+
+def _same_bonds(one: Chem.Mol, other: Chem.Mol) -> bool:
     if one.GetNumAtoms() != other.GetNumAtoms() or one.GetNumBonds() != other.GetNumBonds():
         return False
     # Files of one source list the atoms in one order; else the graphs are compared.
-    return bonds(one) == bonds(other) or Chem.MolToSmiles(one, False) == Chem.MolToSmiles(other, False)
+    return _in_order(_bonds(one)) == _in_order(_bonds(other)) or (
+        Chem.MolToSmiles(one, False) == Chem.MolToSmiles(other, False)
+    )
+
+
+def _bonds(mol: Chem.Mol) -> np.ndarray:
+    """[E, 3] indices of bonded atoms, and the type of their bond."""
+    ends = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondType())) for b in bonds_of(mol)]
+    return np.array(ends, dtype=np.int64).reshape(-1, 3)
+
+
+def _in_order(bonds: np.ndarray) -> list[list[int]]:
+    """Bonds sorted by their atoms, the smaller index first."""
+    return sorted([min(i, j), max(i, j), kind] for i, j, kind in bonds.tolist())
 
 
 def _better(first: tuple[Ligand, Parsed], second: tuple[Ligand, Parsed]) -> Ligand:
@@ -251,13 +281,12 @@ def _oddities(mol: Chem.Mol) -> int:
     return sum(atom.GetNumRadicalElectrons() + atom.GetNumImplicitHs() for atom in mol.GetAtoms())
 
 
-def _check_bonds(mol: Chem.Mol, path: Path) -> None:
+def _check_bonds(mol: Chem.Mol, number: np.ndarray, xyz: np.ndarray, path: Path) -> None:
     """No bond between heavy atoms is so long or so short; one digit damaged in a coordinate shows here."""
-    heavy = [b for b in mol.GetBonds() if b.GetBeginAtom().GetAtomicNum() > 1 < b.GetEndAtom().GetAtomicNum()]
-    if not heavy:
+    ends = _bonds(mol)[:, :2]
+    ends = ends[(number[ends] > 1).all(axis=1)]
+    if not len(ends):
         return
-    ends = np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in heavy])
-    xyz = mol.GetConformer().GetPositions()
     length = np.linalg.norm(xyz[ends[:, 0]] - xyz[ends[:, 1]], axis=1)
     worst = int(np.argmax(np.abs(length - 1.5)))
     if length.max() > _LONGEST_BOND or length.min() < _SHORTEST_BOND:
@@ -267,32 +296,33 @@ def _check_bonds(mol: Chem.Mol, path: Path) -> None:
 
 def _finish(mol: Chem.Mol, route: str, path: Path, max_atoms: int, max_seconds: float) -> Ligand:
     """Checks that cost nothing, then RDKit's perception."""
-    heavy = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() != 1]
-    if not heavy:
+    number = np.array([atom.GetAtomicNum() for atom in atoms_of(mol)], dtype=np.int64)
+    heavy = np.flatnonzero(number != 1)
+    if not len(heavy):
         raise RejectedComplex("ligand_empty", f"{path} holds no heavy atom")
     if len(heavy) > max_atoms:
         raise RejectedComplex("ligand_too_large", f"{path} holds {len(heavy)} heavy atoms, more than {max_atoms}")
     if mol.GetNumConformers() == 0:
         raise RejectedComplex("ligand_not_3d", f"{path} has no coordinates")
-    points = mol.GetConformer().GetPositions()[heavy]
+    xyz = mol.GetConformer().GetPositions()
+    points = xyz[heavy]
     if not np.isfinite(points).all() or np.abs(points).max() > 1e5:
         raise RejectedComplex("ligand_unreadable", f"{path} holds coordinates that are not numbers")
     if len(points) > 1 and (np.ptp(points, axis=0).max() < 0.5 or (len(points) > 3 and not points.any(axis=0).all())):
         raise RejectedComplex("ligand_not_3d", f"{path} holds a flat drawing or atoms in one place, not a bound pose")
-    _check_bonds(mol, path)
+    _check_bonds(mol, number, xyz, path)
     mol, smiles, inchikey = settle_within(mol, max_seconds, str(path))
     for key in list(mol.GetPropsAsDict(includePrivate=True)):
         mol.ClearProp(key)
+    atoms = atoms_of(mol)
     return Ligand(
         mol=mol,
         route=route,
         path=path,
         xyz=mol.GetConformer().GetPositions().astype(np.float32),
-        element=np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int16),
-        charge=np.array([atom.GetFormalCharge() for atom in mol.GetAtoms()], dtype=np.int8),
-        bonds=np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()], dtype=np.int16).reshape(
-            -1, 2
-        ),
+        element=np.array([atom.GetAtomicNum() for atom in atoms], dtype=np.int16),
+        charge=np.array([atom.GetFormalCharge() for atom in atoms], dtype=np.int8),
+        bonds=_bonds(mol)[:, :2].astype(np.int16),
         smiles=smiles,
         inchikey=inchikey,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from rdkit import Chem
 
 from bindrae.chem.guard import is_hard_to_parse, pack, run_apart, unpack
+from bindrae.chem.walk import atoms_of
 from bindrae.errors import RejectedComplex
 from bindrae.files import TooLargeError, read_limited
 
@@ -97,8 +98,10 @@ def _read_text(path: Path, where: str) -> str:
 
 
 def _split_sdf(text: str) -> tuple[str, list[str]]:
-    block, *further = re.split(r"^\$\$\$\$.*\n?", text, flags=re.MULTILINE)
-    return clear_query_columns(block), further
+    # The regular expression tries every line, so it gets those alone that it may match.
+    end = 0 if text.startswith("$$$$") else text.find("\n$$$$") + 1
+    block, *further = re.split(r"^\$\$\$\$.*\n?", text[end:], flags=re.MULTILINE)
+    return clear_query_columns(text[:end] + block), further
 
 
 def _split_mol2(text: str) -> tuple[str, list[str]]:
@@ -146,8 +149,9 @@ def _allow_hydrogens(mol: Chem.Mol) -> None:
     Carbons may always be filled up. In a file without any hydrogen all atoms may, and only charges stay that the atom
     types state: N.4, O.co2 and the nitrogens of C.cat.
     """
-    bare = not any(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms())
-    for atom in mol.GetAtoms():
+    atoms = atoms_of(mol)
+    bare = not any(atom.GetAtomicNum() == 1 for atom in atoms)
+    for atom in atoms:
         if atom.GetAtomicNum() == 6 or (bare and atom.GetDegree()):
             atom.SetNoImplicit(False)
         if bare and atom.GetFormalCharge() and atom.GetDegree() and atom.GetSymbol() in _FILLED:
@@ -180,7 +184,7 @@ def _dictionary_names(names: list[str]) -> list[str]:
 
 def _without_dummies(mol: Chem.Mol, path: Path, notes: dict[str, int]) -> Chem.Mol:
     """Lone pairs and dummy atoms without bonds are taken out; others stand for something that the file does not say."""
-    dummies = [atom for atom in mol.GetAtoms() if atom.GetAtomicNum() == 0]
+    dummies = [atom for atom in atoms_of(mol) if atom.GetAtomicNum() == 0]
     if not dummies:
         return mol
     bound = [atom for atom in dummies if atom.GetDegree() and atom.GetSymbol() != "LP"]

@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,16 @@ import pyarrow as pa
 
 from bindrae.chem.hetero import PREFIX, parse_hetero
 from bindrae.config import IndexSettings
+from bindrae.data.entries import Entries
 from bindrae.data.fetch import find_ids
-from bindrae.data.ids import check_ids
+from bindrae.data.ids import check_ids, is_safe_id
 from bindrae.data.layout import DataLayout
-from bindrae.data.schema import ENTRIES
 from bindrae.data.sheets import existing, read_ids, read_sheet
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import (
     REJECTED_SCHEMA,
     read_json,
     rejected_path,
-    sha256_text,
     write_json,
     write_sidecar,
     write_table,
@@ -90,22 +89,19 @@ def find_demo(root: Path | None) -> list[Found]:
     return found
 
 
-def find_folders(root: Path | None) -> list[Found]:
+def find_folders(root: Path | None) -> Iterator[Found]:
     """``<id>/<id>_protein.*`` with ``<id>/<id>_ligand.*``, in `root` or in a folder ``coreset`` inside it."""
     root = existing(root, Path.is_dir, "folder")
     if (root / "coreset").is_dir():
         root = root / "coreset"
-    found = []
     with os.scandir(root) as folders:
         names = sorted(
             e.name for e in folders if e.is_dir() and not e.name.startswith(".") and e.name not in _NOT_COMPLEXES
         )
-    for name in names:
-        found.append(_assemble(name, f"{root}/{name}", set(os.listdir(root / name)), root.name))
-    return found
+    return (_assemble(name, f"{root}/{name}", set(os.listdir(f"{root}/{name}")), root.name) for name in names)
 
 
-def find_pairs(root: Path | None) -> list[Found]:
+def find_pairs(root: Path | None) -> Iterator[Found]:
     """``<id>_protein.*`` and ``<id>_ligand.*`` in one flat folder."""
     root = existing(root, Path.is_dir, "folder")
     by_id: dict[str, set[str]] = defaultdict(set)
@@ -113,10 +109,10 @@ def find_pairs(root: Path | None) -> list[Found]:
         for suffix in (*PROTEIN_SUFFIXES, *LIGAND_SUFFIXES):
             if name.endswith(suffix):
                 by_id[name.removesuffix(suffix)].add(name)
-    return [_assemble(name, str(root), by_id[name], root.name) for name in sorted(by_id)]
+    return (_assemble(name, str(root), by_id[name], root.name) for name in sorted(by_id))
 
 
-def find_sheet(root: Path | None) -> list[Found]:
+def find_sheet(root: Path | None) -> Iterator[Found]:
     """A table with columns ``id``, ``protein``, ``ligand``; relative paths are taken from the table's folder.
 
     A ligand such as ``hetatm:STI/A/201`` is a residue of the protein file.
@@ -130,7 +126,7 @@ def find_sheet(root: Path | None) -> list[Found]:
         )
     folder = str(root.parent)
     columns = (sheet[name].astype(str).tolist() for name in ("id", "protein", "ligand"))
-    return [
+    return (
         {
             "id": identifier,
             "protein": os.path.join(folder, protein),
@@ -138,17 +134,17 @@ def find_sheet(root: Path | None) -> list[Found]:
             "source": root.name,
         }
         for identifier, protein, ligand in zip(*columns, strict=True)
-    ]
+    )
 
 
-LAYOUTS: dict[str, Callable[[Path | None], list[Found]]] = {
+LAYOUTS: dict[str, Callable[[Path | None], Iterable[Found]]] = {
     "demo": find_demo,
     "casf2016": find_folders,
     "pdbbind": find_folders,
     "pairs": find_pairs,
     "sheet": find_sheet,
 }
-"""How each layout of ``index.layout`` is read."""
+"""How each layout of ``index.layout`` is read: an error of the whole comes at once, folders are listed one by one."""
 
 
 def _assemble(name: str, folder: str, present: set[str], source: str) -> Found:
@@ -179,40 +175,50 @@ def run_index(layout: DataLayout, root: Path | None, settings: IndexSettings) ->
         When the folder is missing or holds no complex, or when ids repeat or cannot be file names.
     """
     start = time.monotonic()
-    found: Iterable[Found | RejectedComplex]
-    if settings.layout == "ids":
-        wanted = read_ids(root)
-        ids = [entry.id for entry in wanted]
-        found = find_ids(wanted, layout.root / "downloads", Path(str(root)).name, settings)
-    else:
-        found = LAYOUTS[settings.layout](root)
-        ids = [entry["id"] for entry in found]
+    ids: list[str] = []
+    rows, rejected = Entries(settings.n_batches), []
+    for identifier, entry in _find(layout, root, settings):
+        ids.append(identifier)
+        if not is_safe_id(identifier):
+            continue  # is named below
+        row = entry if isinstance(entry, RejectedComplex) else _row(entry, settings.n_batches)
+        if isinstance(row, RejectedComplex):
+            fault = {"code": row.code, "message": row.message, "hint": row.hint}
+            rejected.append({"id": identifier, "stage": "index", **fault})
+        else:
+            rows.add(row)
     if not ids:
         raise BindraeError(
             f"{root} holds no complexes in layout '{settings.layout}'",
             "expected <id>/<id>_protein.pdb with <id>/<id>_ligand.sdf; if yours differs, set index.layout",
         )
     check_ids(ids, str(root))
-    rows, rejected = [], []
-    for identifier, entry in zip(ids, found, strict=True):
-        row = entry if isinstance(entry, RejectedComplex) else _row(entry, settings.n_batches)
-        if isinstance(row, RejectedComplex):
-            fault = {"code": row.code, "message": row.message, "hint": row.hint}
-            rejected.append({"id": identifier, "stage": "index", **fault})
-        else:
-            rows.append(row)
     if not rows:
         raise BindraeError(
             f"{root}: all {len(rejected)} complexes lack a file, the first: {rejected[0]['message']}",
             rejected[0]["hint"],
         )
     write_table(pa.Table.from_pylist(rejected, schema=REJECTED_SCHEMA), rejected_path(layout.entries))
-    write_json(_fingerprints(rows, settings.n_batches), layout.batches)
+    write_json(rows.fingerprints(), layout.batches)
     counts = {"in": len(ids), "out": len(rows), "rejected": len(rejected)}
     used = {"root": None if root is None else str(root), **settings.model_dump(mode="json")}
     write_sidecar(layout.entries, "index", VERSIONS["index"], used, {}, counts, time.monotonic() - start)
-    write_table(pa.Table.from_pylist(rows, schema=ENTRIES), layout.entries)
+    write_table(rows.table(), layout.entries)
     print(f"index: {len(rows)} complexes in {settings.n_batches} batches, {len(rejected)} rejected")
+
+
+def _find(
+    layout: DataLayout, root: Path | None, settings: IndexSettings
+) -> Iterator[tuple[str, Found | RejectedComplex]]:
+    """Ids with what stands under them, one after the other."""
+    if settings.layout != "ids":
+        yield from ((entry["id"], entry) for entry in LAYOUTS[settings.layout](root))
+        return
+    wanted = read_ids(root)
+    ids = [entry.id for entry in wanted]
+    check_ids(ids, str(root))  # before anything is fetched
+    found = find_ids(wanted, layout.root / "downloads", Path(str(root)).name, settings)
+    yield from zip(ids, found, strict=True)
 
 
 def files_changed(layout: DataLayout, root: Path | None, settings: IndexSettings) -> list[int]:
@@ -239,18 +245,13 @@ def files_changed(layout: DataLayout, root: Path | None, settings: IndexSettings
     """
     if settings.layout in ("demo", "ids"):
         return []
-    rows = [_row(entry, settings.n_batches) for entry in LAYOUTS[settings.layout](root)]
-    now = _fingerprints([row for row in rows if not isinstance(row, RejectedComplex)], settings.n_batches)
+    now = Entries(settings.n_batches)
+    for entry in LAYOUTS[settings.layout](root):
+        row = _row(entry, settings.n_batches)
+        if not isinstance(row, RejectedComplex):
+            now.add(row)
     then = read_json(layout.batches)
-    return [int(number) for number, fingerprint in now.items() if then.get(number) != fingerprint]
-
-
-def _fingerprints(rows: list[dict[str, Any]], n_batches: int) -> dict[str, str]:
-    """A hash of each batch's entries: names, sizes and times of files."""
-    by_batch: dict[int, list[str]] = {number: [] for number in range(n_batches)}
-    for row in rows:
-        by_batch[row["batch"]].append(f"{row['id']}\t{row['protein']}\t{row['ligand']}\t{row['size']}\t{row['mtime']}")
-    return {f"{number}": sha256_text("\n".join(lines)) for number, lines in by_batch.items()}
+    return [int(number) for number, fingerprint in now.fingerprints().items() if then.get(number) != fingerprint]
 
 
 def _row(entry: Found, n_batches: int) -> dict[str, Any] | RejectedComplex:

@@ -25,7 +25,7 @@ MAX_LIGANDS = 2_000
 TANIMOTO_EDGES = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """One complex as the leakage check sees it: its id, side, chains (indices) and ligand."""
 

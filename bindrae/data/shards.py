@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from bindrae.config import ShardSettings
@@ -92,7 +93,9 @@ def run_shards(layout: DataLayout, number: int, settings: ShardSettings) -> None
         "tokens": read_table(paths["tokens"]),
     }
     check_same_ids({str(paths[stage]): table.column("id").to_pylist() for stage, table in tables.items()})
-    side_of = {row["id"]: (row["split"], row["cluster"]) for row in read_table(layout.split).to_pylist()}
+    split = read_table(layout.split)
+    split = split.filter(pc.is_in(split["id"], tables["clean"]["id"].combine_chunks()))
+    side_of = {row["id"]: (row["split"], row["cluster"]) for row in split.to_pylist()}
     store = read_store(layout.batch("embed", number))
     rows_of: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
     n_excluded = 0

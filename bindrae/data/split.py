@@ -57,7 +57,7 @@ def check_rejected(layout: DataLayout, max_fraction: float) -> dict[str, int]:
     return dict(codes)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Complex:
     id: str
     chains: list[int]
@@ -70,15 +70,20 @@ def _clean_tables(layout: DataLayout) -> list[Path]:
 
 def _read_complexes(layout: DataLayout, index: dict[str, int]) -> list[_Complex]:
     """Accepted complexes by id; `index` gives each distinct sequence its number and grows."""
-    rows = [
-        row
-        for table in _clean_tables(layout)
-        for row in iterate_rows(read_table(table, ["id", "sequences", "ligand_smiles"]))
-    ]
-    return [
-        _Complex(row["id"], [index.setdefault(s, len(index)) for s in row["sequences"]], row["ligand_smiles"] or "")
-        for row in sorted(rows, key=lambda row: str(row["id"]))
-    ]
+    # Texts are kept once, however many complexes hold them.
+    place: dict[str, int] = {}
+    texts: dict[str, str] = {}
+    found: list[_Complex] = []
+    for table in _clean_tables(layout):
+        for row in iterate_rows(read_table(table, ["id", "sequences", "ligand_smiles"])):
+            smiles = row["ligand_smiles"] or ""
+            chains = [place.setdefault(sequence, len(place)) for sequence in row["sequences"]]
+            found.append(_Complex(row["id"], chains, texts.setdefault(smiles, smiles)))
+    found.sort(key=lambda one: one.id)
+    sequences = list(place)
+    for one in found:
+        one.chains = [index.setdefault(sequences[chain], len(index)) for chain in one.chains]
+    return found
 
 
 def _read_benchmark(layout: DataLayout, settings: SplitSettings, index: dict[str, int]) -> list[_Complex]:

@@ -60,7 +60,7 @@ def find_jobs(root: Path, output: Path, batch: int | None = None) -> list[Job]:
         if batch is not None:
             raise BindraeError(f"{root} is a folder, which has no batches", "name the index of a dataset")
         flat = any(path.name.endswith(PROTEIN_SUFFIXES) for path in root.iterdir())
-        entries = find_pairs(root) if flat else find_folders(root)
+        entries = list(find_pairs(root) if flat else find_folders(root))
         # Folders of other things beside the complexes have no protein file.
         found: list[Found] = [(e["id"], Path(e["protein"]), _existing(e["ligand"])) for e in entries]
         if not any(os.path.isfile(path) for _, path, _ in found):

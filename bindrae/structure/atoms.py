@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zlib
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import gemmi
 import numpy as np
+import pyarrow as pa
 
 from bindrae.chem import residues as aa
 from bindrae.errors import RejectedComplex
 from bindrae.files import TooLargeError, read_limited
 from bindrae.structure.names import FOUR_LETTERS, WATER_NAMES
 from bindrae.structure.notes import Notes, note
+from bindrae.structure.pdb_lines import PdbLines
 
 HYDROGENS = (1, 119)
 """Atomic numbers of hydrogen and deuterium; gemmi's flat arrays give the latter a number of its own."""
@@ -71,7 +75,7 @@ def read_atoms(path: Path) -> Atoms:
     """
     if not os.path.isfile(path):  # also False for what can be no name of a file
         raise RejectedComplex("protein_missing", f"{path} does not exist")
-    structure, shuffled = parse_structure(path)
+    structure, shuffled = parse_structure(path, heavy=True)
     notes: Notes = {}
     note(notes, "models_dropped", max(len(structure) - 1, 0))
     while len(structure) > 1:
@@ -113,10 +117,10 @@ def _parents(structure: gemmi.Structure) -> dict[str, str]:
     return {name: parent for name, parent in stated if parent in aa.TYPE_OF_NAME}
 
 
-def parse_structure(path: Path) -> tuple[gemmi.Structure, bool]:
+def parse_structure(path: Path, heavy: bool = False) -> tuple[gemmi.Structure, bool]:
     """gemmi's structure, and whether only the serial numbers tell the order of the file's atoms.
 
-    Every fault of the file is a rejection.
+    Every fault of the file is a rejection. With `heavy`, hydrogens may be missing.
     """
     try:
         data = read_limited(path, MAX_BYTES)
@@ -129,7 +133,8 @@ def parse_structure(path: Path) -> tuple[gemmi.Structure, bool]:
     if b"\n" not in data:
         data = data.replace(b"\r", b"\n")  # line ends of old Macintosh programs
     name = path.name.lower().removesuffix(".gz")
-    start = next((line.lower() for line in data[:100_000].split(b"\n") if line.strip() and line[:1] != b"#"), b"")
+    beginning = io.BytesIO(data[:100_000])
+    start = next((line.lower() for line in beginning if line.strip() and line[:1] != b"#"), b"")
     if start.lstrip().startswith(b"data_"):
         form = gemmi.CoorFormat.Mmcif
     elif name.endswith(_PDB_ENDINGS) or b"\nATOM  " in data or data.startswith(b"ATOM  "):
@@ -138,9 +143,11 @@ def parse_structure(path: Path) -> tuple[gemmi.Structure, bool]:
         form = gemmi.CoorFormat.Mmcif
     else:
         raise RejectedComplex("protein_unreadable", f"{path}: neither name nor content is that of PDB or mmCIF")
-    numbered = number_lines(data) if form == gemmi.CoorFormat.Pdb else None
+    lines = PdbLines(data) if form == gemmi.CoorFormat.Pdb else None
+    numbered = lines.numbered() if lines else None
+    fewer = lines.without_hydrogens() if lines and heavy and not numbered else None
     try:
-        structure = gemmi.read_structure_string(numbered or data, merge_chain_parts=False, format=form)
+        structure = gemmi.read_structure_string(fewer or numbered or data, merge_chain_parts=False, format=form)
     except (RuntimeError, ValueError, MemoryError, IndexError, OverflowError) as error:
         message = " ".join(str(error).split())[:300]  # gemmi quotes the line, whatever bytes it holds
         raise RejectedComplex("protein_unreadable", f"{path}: {message}") from None
@@ -149,54 +156,17 @@ def parse_structure(path: Path) -> tuple[gemmi.Structure, bool]:
     return structure, numbered is not None or form == gemmi.CoorFormat.Mmcif
 
 
-def number_lines(data: bytes) -> bytes | None:
-    """Serial numbers in file order for a PDB file that writes one residue's label in several places.
-
-    gemmi puts all atoms under one chain, number, insertion code and name into one residue, wherever they stand: two
-    chains without ids become one, atom upon atom. Sorted by these serial numbers they come apart again.
-
-    Parameters
-    ----------
-    data : bytes
-        The file.
-
-    Returns
-    -------
-    bytes or None
-        The file with other serial numbers; None where each residue stands in one place (nearly every file).
-    """
-    text = np.frombuffer(data, dtype=np.uint8)
-    end = data.find(b"ENDMDL")  # only the first model is read
-    starts = np.append(0, np.flatnonzero(text[: end if end >= 0 else None] == ord("\n")) + 1)
-    starts = starts[starts + 27 < len(text)]
-    records = text[starts[:, None] + np.arange(4)].view(np.uint32).ravel() & 0xDFDFDFDF  # upper case
-    starts = starts[np.isin(records, np.frombuffer(b"ATOMHETA", dtype=np.uint32))]
-    # Chain, number, insertion code and the last letter of the name, as one integer.
-    keys = text[starts[:, None] + np.arange(19, 27)].view(np.uint64).ravel()
-    runs = keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
-    if len(np.unique(runs)) == len(runs):
-        return None
-    # Hybrid-36: decimal below 100,000, then A0000 and on, base 36.
-    order = np.arange(len(starts))
-    decimal = order[:, None] // 10 ** np.arange(4, -1, -1) % 10
-    high = (order[:, None] - 100_000 + 10 * 36**4) // 36 ** np.arange(4, -1, -1) % 36
-    digits = np.where(order[:, None] < 100_000, decimal, high)
-    changed = text.copy()
-    changed[starts[:, None] + np.arange(6, 11)] = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", np.uint8)[
-        digits
-    ]
-    return changed.tobytes()
-
-
 def _mend(atoms: Atoms) -> Atoms:
     """Numbers that are none, fourth letters of residue names, elements; then hydrogens and waters go."""
     notes = atoms.notes
-    finite = np.isfinite(atoms.xyz).all(axis=1) & (np.abs(atoms.xyz) < MAX_COORDINATE).all(axis=1)
+    near = np.abs(atoms.xyz) < MAX_COORDINATE  # False for what is no number
+    finite = near[:, 0] & near[:, 1] & near[:, 2]
     note(notes, "coordinates_unreadable", np.count_nonzero(~finite))
     broken = ~(np.isfinite(atoms.occupancy) & np.isfinite(atoms.bfactor))
     note(notes, "occupancies_or_bfactors_unreadable", np.count_nonzero(broken))
-    atoms.occupancy = np.nan_to_num(atoms.occupancy, posinf=0.0, neginf=0.0)
-    atoms.bfactor = np.nan_to_num(atoms.bfactor, posinf=0.0, neginf=0.0)
+    if broken.any():
+        atoms.occupancy = np.nan_to_num(atoms.occupancy, posinf=0.0, neginf=0.0)
+        atoms.bfactor = np.nan_to_num(atoms.bfactor, posinf=0.0, neginf=0.0)
     _join_fourth_letters(atoms)
 
     names, which = unique_labels(atoms.residue_name)
@@ -204,17 +174,23 @@ def _mend(atoms: Atoms) -> Atoms:
     water = np.array([name in WATER_NAMES for name in names])
     # In an amino acid the name of an atom says its element; the column may be blank, shifted or wrong (CA, HG).
     atom_names, named = unique_labels(atoms.name)
-    by_name = np.array([_element_of_name(text(name)) for name in atom_names], dtype=np.int16)[named]
+    by_name = np.array([_element_of_name(name) for name in atom_names.tolist()], dtype=np.int16)[named]
     known = standard[which] & (by_name > 0)
-    wrong = known & (by_name != atoms.element) & ~((by_name == 1) & np.isin(atoms.element, HYDROGENS))
+    wrong = known & (by_name != atoms.element) & ~((by_name == 1) & _is_hydrogen(atoms.element))
     note(notes, "elements_corrected", np.count_nonzero(wrong))
     element = np.where(wrong, by_name, atoms.element).astype(np.int16)
     atoms = replace(atoms, element=element)
-    return atoms.select(np.flatnonzero(finite & ~np.isin(element, HYDROGENS) & ~water[which]))
+    return atoms.select(np.flatnonzero(finite & ~_is_hydrogen(element) & ~water[which]))
 
 
-def _element_of_name(name: str) -> int:
+def _is_hydrogen(element: np.ndarray) -> np.ndarray:
+    return np.asarray((element == HYDROGENS[0]) | (element == HYDROGENS[1]))
+
+
+@lru_cache(maxsize=10_000)
+def _element_of_name(label: bytes) -> int:
     """Atomic number that an atom name means within one of the 20 amino acids (or MSE); 0 when it means none."""
+    name = text(label)
     if name == "SE":
         return 34
     if name in _SLOT_NAMES or name == "OXT":
@@ -227,8 +203,7 @@ _SLOT_NAMES = frozenset(name for names in aa.ATOM14_NAMES for name in names if n
 
 def _join_fourth_letters(atoms: Atoms) -> None:
     """``ASPP`` in chain A reads as ASP in chain PA, as does the water TIP3: give the letter back to the name."""
-    labels = np.ascontiguousarray(np.stack([atoms.chain, atoms.residue_name], axis=1)).view("S16").ravel()
-    first = np.flatnonzero(np.append(True, labels[1:] != labels[:-1]))
+    first = np.append(0, np.flatnonzero(changes(atoms.chain) | changes(atoms.residue_name)) + 1)
     pairs = set(zip(atoms.chain[first].tolist(), atoms.residue_name[first].tolist(), strict=True))
     chains = {chain for chain, _ in pairs}
     fourth = {pair for pair in pairs if text(pair[1]) + text(pair[0][:1]) in FOUR_LETTERS}
@@ -247,7 +222,31 @@ def text(value: bytes) -> str:
     return value.decode("latin-1")
 
 
+def texts(labels: np.ndarray) -> list[str]:
+    """Each of some S1 or S8 labels as text, see `text`."""
+    names, which = unique_labels(labels)
+    found: list[str] = np.array([text(name) for name in names], dtype=object)[which].tolist()
+    return found
+
+
+def changes(labels: np.ndarray) -> np.ndarray:
+    """[A - 1] whether each of A labels, S1 or S8, is another than the one before."""
+    codes = label_codes(labels)
+    return np.asarray(codes[1:] != codes[:-1])
+
+
+def label_codes(labels: np.ndarray) -> np.ndarray:
+    """S1 or S8 labels as integers, which sort and compare several times faster."""
+    return np.ascontiguousarray(labels).view(np.uint8 if labels.itemsize == 1 else np.int64)
+
+
 def unique_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`numpy.unique` with the inverse for S8 labels, sorted as integers, which is several times faster."""
-    codes, inverse = np.unique(np.ascontiguousarray(labels).view(np.int64), return_inverse=True)
-    return codes.view("S8"), inverse.ravel()
+    """The different ones of S1 or S8 labels in order of appearance, and which of them each is."""
+    found, which = distinct(label_codes(labels))
+    return found.view(labels.dtype), which
+
+
+def distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `numpy.unique` with the inverse, but in order of appearance: a hash table instead of a sort."""
+    encoded = pa.array(codes).dictionary_encode()
+    return encoded.dictionary.to_numpy(), encoded.indices.to_numpy()

@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 
 from bindrae.chem import residues as aa
 from bindrae.chem.ideal_geometry import N_GROUPS, ideal_geometry
+from bindrae.structure.vectors import components, cross, dot
 
 BOND_TOLERANCE = 0.3
 """A bond this much (A) off its ideal length is distorted: 29 of 834,363 in CASF-2016 are."""
@@ -67,14 +68,18 @@ def distorted_atoms(xyz: np.ndarray, mask: np.ndarray, aatype: np.ndarray) -> np
     numpy.ndarray
         [N, 14] bool.
     """
-    slots, ideal, tolerance = (table[aatype] for table in _ideal_pairs())
-    row = np.arange(len(aatype))[:, None]
-    first, second = slots[..., 0], slots[..., 1]
-    distance = np.sqrt(np.square(xyz[row, first] - xyz[row, second]).sum(axis=-1))
-    bad = (np.abs(distance - ideal) > tolerance) & (tolerance > 0) & mask[row, first] & mask[row, second]
+    slots, ideal, tolerance = _ideal_pairs()
+    row, pair = np.nonzero((tolerance > 0)[aatype])
+    kind = aatype[row]
+    first, second = (slots[kind, pair, end] + row * aa.N_SLOTS for end in range(2))
+    x, y, z = (np.square(flat[first] - flat[second]) for flat in components(xyz.reshape(-1, 3)))
+    there = mask.ravel()
+    off = np.abs(np.sqrt(x + y + z) - ideal[kind, pair]) > tolerance[kind, pair]
+    bad = np.flatnonzero(off & there[first] & there[second])
     blamed = np.zeros_like(mask)
-    for i in np.flatnonzero(bad.any(axis=1)):
-        pairs = slots[i, bad[i]]
+    for i in np.unique(row[bad]):
+        of_residue = bad[row[bad] == i]
+        pairs = slots[kind[of_residue], pair[of_residue]]
         while len(pairs):
             counts = np.bincount(pairs.ravel(), minlength=aa.N_SLOTS)
             worst = aa.N_SLOTS - 1 - int(np.argmax(counts[::-1]))
@@ -101,8 +106,8 @@ def is_mirrored(xyz: np.ndarray, mask: np.ndarray) -> np.ndarray:
     numpy.ndarray
         [N] bool; False without a CB.
     """
-    to_n, to_c, to_cb = (xyz[:, slot] - xyz[:, aa.SLOT_CA] for slot in (aa.SLOT_N, aa.SLOT_C, aa.SLOT_CB))
-    volume = (np.cross(to_n, to_c) * to_cb).sum(axis=-1)  # 2.5 A^3 for L, -2.5 for D
+    to_n, to_c, to_cb = (components(xyz[:, slot] - xyz[:, aa.SLOT_CA]) for slot in (aa.SLOT_N, aa.SLOT_C, aa.SLOT_CB))
+    volume = dot(cross(to_n, to_c), to_cb)  # 2.5 A^3 for L, -2.5 for D
     return np.asarray(mask[:, aa.SLOT_CB] & (volume < 0))
 
 
@@ -120,9 +125,9 @@ def overlapping(ca: np.ndarray) -> np.ndarray:
         [N] bool.
     """
     # Exact copies first: a tree over thousands of equal points would take quadratic time.
-    _, first = np.unique(ca, axis=0, return_index=True)
-    repeated = np.ones(len(ca), dtype=bool)
-    repeated[first] = False
+    order = np.lexsort(ca.T)  # stable: of equal points, the first row comes first
+    repeated = np.zeros(len(ca), dtype=bool)
+    repeated[order[1:]] = (ca[order[1:]] == ca[order[:-1]]).all(axis=1)
     left = np.flatnonzero(~repeated)
     for i, j in sorted(cKDTree(ca[left]).query_pairs(OVERLAP)):
         if not repeated[left[i]]:

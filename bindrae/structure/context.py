@@ -10,9 +10,10 @@ import numpy as np
 
 from bindrae.chem import residues as aa
 from bindrae.chem.topology import CLASH_TOLERANCE
-from bindrae.structure.atoms import Atoms, text
+from bindrae.structure.atoms import Atoms, text, texts
 from bindrae.structure.names import ION_CHARGES, ion_element, ion_name, is_nucleotide
 from bindrae.structure.notes import Notes, note
+from bindrae.structure.vectors import inside, squared_distances
 
 _BLOCK = 2_000_000  # distances held at once
 _ON_LIGAND = 0.5  # an atom this close to one of the ligand's is the same atom (A)
@@ -54,26 +55,33 @@ def nearest_ligand_distance(xyz: np.ndarray, mask: np.ndarray, ligand_xyz: np.nd
     numpy.ndarray
         [N] float32; infinity for residues beyond.
     """
-    rows, slots = _in_box(xyz, mask, ligand_xyz, beyond)
-    nearest = np.full(len(xyz), np.inf, dtype=np.float32)
-    if len(rows):
-        np.minimum.at(nearest, rows, nearest_distance(xyz[rows, slots], ligand_xyz))
+    return np.asarray(atom_ligand_distance(xyz, mask, ligand_xyz, beyond).min(axis=1))
+
+
+def atom_ligand_distance(xyz: np.ndarray, mask: np.ndarray, ligand_xyz: np.ndarray, beyond: float) -> np.ndarray:
+    """Distance of each atom to the nearest of the ligand's; arguments as `nearest_ligand_distance`.
+
+    Returns
+    -------
+    numpy.ndarray
+        [N, S] float32; infinity for atoms that do not exist or lie beyond.
+    """
+    nearest = np.full(xyz.shape[:2], np.inf, dtype=np.float32)
+    there = _in_box(xyz, mask, ligand_xyz, beyond)
+    nearest[there] = nearest_distance(xyz[there], ligand_xyz)
     return nearest
 
 
 def _in_box(xyz: np.ndarray, mask: np.ndarray, ligand_xyz: np.ndarray, beyond: float) -> tuple[np.ndarray, np.ndarray]:
     low, high = ligand_xyz.min(axis=0) - beyond, ligand_xyz.max(axis=0) + beyond
-    rows, slots = np.nonzero(mask & ((xyz >= low) & (xyz <= high)).all(axis=-1))
+    rows, slots = np.nonzero(mask & inside(xyz, low, high))
     return rows, slots
 
 
 def nearest_distance(points: np.ndarray, ligand_xyz: np.ndarray) -> np.ndarray:
     """[P] float32 distance (A) of each point to the nearest of the ligand's atoms; memory is bounded."""
     step = max(_BLOCK // max(len(ligand_xyz), 1), 1)
-    blocks = [
-        ((points[i : i + step, None] - ligand_xyz[None]) ** 2).sum(axis=-1).min(axis=1)
-        for i in range(0, len(points), step)
-    ]
+    blocks = [squared_distances(ligand_xyz, points[i : i + step]).min(axis=0) for i in range(0, len(points), step)]
     return np.sqrt(np.concatenate(blocks), dtype=np.float32) if blocks else np.zeros(0, dtype=np.float32)
 
 
@@ -97,7 +105,7 @@ def copies_of_ligand(xyz: np.ndarray, first: np.ndarray, ligand_xyz: np.ndarray)
     if not len(first):
         return np.zeros(0, dtype=bool)
     low, high = ligand_xyz.min(axis=0) - _ON_LIGAND, ligand_xyz.max(axis=0) + _ON_LIGAND
-    near = np.flatnonzero(((xyz >= low) & (xyz <= high)).all(axis=1))
+    near = np.flatnonzero(inside(xyz, low, high))
     on = np.zeros(len(xyz))
     on[near] = nearest_distance(xyz[near], ligand_xyz) < _ON_LIGAND
     return np.asarray(np.add.reduceat(on, first) / np.diff(np.append(first, len(xyz))) >= 0.5)
@@ -132,7 +140,7 @@ def ligand_contacts(
     step = max(_BLOCK // len(ligand_xyz), 1)
     for start in range(0, len(rows), step):
         r, s = rows[start : start + step], slots[start : start + step]
-        distance = np.sqrt(((xyz[r, s][:, None] - ligand_xyz[None]) ** 2).sum(axis=-1))
+        distance = np.sqrt(squared_distances(xyz[r, s], ligand_xyz))
         element = _SLOT_ATOMIC_NUMBER[aatype[r], s]
         bonded = distance < _covalent(element)[:, None] + _covalent(ligand_element)[None] + _BOND_SLACK
         atom, partner = np.nonzero(bonded)
@@ -186,7 +194,7 @@ def gather_context(
     index = np.flatnonzero(np.isin(residue, kept) & ~(amino & (size[residue] < _MIN_FRAGMENT)))
     atoms, residue = atoms.select(index), residue[index]
     element, charge = atoms.element.copy(), atoms.charge.copy()
-    names = [text(name) for name in atoms.residue_name.tolist()]
+    names = texts(atoms.residue_name)
     first = np.flatnonzero(np.diff(residue, prepend=-1))
     note(notes, "nucleotides_kept", sum(is_nucleotide(names[i]) for i in first))
     alone = first[size[residue[first]] == 1]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from bindrae.chem import residues as aa
-from bindrae.structure.atoms import Atoms, text, unique_labels
+from bindrae.structure.atoms import Atoms, changes, label_codes, text, unique_labels
 from bindrae.structure.notes import note
 
 _NEAR = 4.0  # atoms of one residue are connected in steps shorter than this, with an atom missing between (A)
 _BONDED = 2.0  # longest bond of an amino acid (A)
+_ODD = 0x9E3779B97F4A7C15 - 2**64  # any large odd number spreads names over all integers
 _MAX_PARTS = 20  # more parts under one key than this are no parted residue but labels that mean nothing
 
 
@@ -29,12 +30,10 @@ def group_residues(atoms: Atoms) -> tuple[Atoms, np.ndarray]:
     """
     if not len(atoms.name):
         return atoms, np.zeros(0, dtype=np.int64)
-    changed = np.zeros(len(atoms.name), dtype=bool)
-    for column in (atoms.chain, atoms.number, atoms.insertion):
-        changed[1:] |= column[1:] != column[:-1]
-    changed[1:] |= (atoms.residue_name[1:] != atoms.residue_name[:-1]) & (atoms.altloc[1:] == b"")
-    residue = np.cumsum(changed)
-    first = np.flatnonzero(np.diff(residue, prepend=-1))
+    changed = changes(atoms.chain) | changes(atoms.insertion) | (atoms.number[1:] != atoms.number[:-1])
+    changed |= changes(atoms.residue_name) & (label_codes(atoms.altloc)[1:] == 0)
+    residue = np.append(0, np.cumsum(changed))
+    first = np.append(0, np.flatnonzero(changed) + 1)
     keys = list(
         zip(atoms.chain[first].tolist(), atoms.number[first].tolist(), atoms.insertion[first].tolist(), strict=True)
     )
@@ -115,7 +114,7 @@ def choose_altlocs(atoms: Atoms, residue: np.ndarray, rule: str) -> np.ndarray:
     """
     if not len(atoms.name):
         return np.zeros(0, dtype=np.int64)
-    labelled = np.flatnonzero(atoms.altloc != b"")
+    labelled = np.flatnonzero(label_codes(atoms.altloc))
     keep = np.ones(len(atoms.name), dtype=bool)
     if len(labelled):
         keep[labelled] = False
@@ -129,12 +128,13 @@ def choose_altlocs(atoms: Atoms, residue: np.ndarray, rule: str) -> np.ndarray:
     index = np.flatnonzero(keep)
     note(atoms.notes, "altloc_atoms_dropped", len(keep) - len(index))
     # The same atom name twice in a residue (a fault of some writers): the first stays.
-    order = np.lexsort((unique_labels(atoms.name[index])[1], residue[index]))
-    same = np.append(
-        False, (np.diff(residue[index][order]) == 0) & (atoms.name[index][order][1:] == atoms.name[index][order][:-1])
-    )
-    note(atoms.notes, "duplicate_atoms_dropped", np.count_nonzero(same))
-    return np.sort(index[order[~same]])
+    name = label_codes(atoms.name)[index]
+    mixed = np.sort(name * _ODD + residue[index])  # equal for equal atoms, and hardly ever for others
+    if (mixed[1:] != mixed[:-1]).all():
+        return index
+    _, once = np.unique(residue[index] * len(index) + unique_labels(atoms.name[index])[1], return_index=True)
+    note(atoms.notes, "duplicate_atoms_dropped", len(index) - len(once))
+    return index[np.sort(once)]
 
 
 def _most_occupied(atoms: Atoms, group: np.ndarray) -> bytes:

@@ -6,7 +6,8 @@ import numpy as np
 
 from bindrae.chem import residues as aa
 from bindrae.config import PocketSettings
-from bindrae.structure.context import nearest_ligand_distance
+from bindrae.structure.context import atom_ligand_distance
+from bindrae.structure.vectors import components, cross
 
 # Ideal CB from N, CA, C (the coefficients of ProteinMPNN, Dauparas et al., Science 378, 49, 2022).
 _CB_COEFFICIENTS = (-0.58273431, 0.56802827, -0.54067466)
@@ -27,7 +28,7 @@ def virtual_cb(xyz: np.ndarray) -> np.ndarray:
     """
     b = xyz[:, aa.SLOT_CA] - xyz[:, aa.SLOT_N]
     c = xyz[:, aa.SLOT_C] - xyz[:, aa.SLOT_CA]
-    a = np.cross(b, c)
+    a = np.stack(cross(components(b), components(c)), axis=-1)
     ka, kb, kc = _CB_COEFFICIENTS
     return (ka * a + kb * b + kc * c + xyz[:, aa.SLOT_CA]).astype(xyz.dtype)
 
@@ -95,11 +96,12 @@ def pocket_of(
     """
     # A neighbour h places along the chain is at most 3.8 A times h away, plus the reach of its side chain.
     reach = settings.contact_angstrom + 10.0 * (settings.hops + 1)
-    distance = nearest_ligand_distance(xyz, mask, ligand_xyz, reach)
+    points = np.concatenate([xyz, virtual_cb(xyz)[:, None]], axis=1)  # one slot more than the residue has
+    there = np.concatenate([mask, np.ones((len(mask), 1), dtype=bool)], axis=1)
+    by_atom = atom_ligand_distance(points, there, ligand_xyz, reach)
+    distance = by_atom[:, : aa.N_SLOTS].min(axis=1)
     w_res, contact, member = pocket_weights(distance, linked, settings)
-    bare = np.concatenate([xyz[:, : aa.SLOT_CB], virtual_cb(xyz)[:, None]], axis=1)
-    bare_mask = np.concatenate([mask[:, : aa.SLOT_CB], np.ones((len(mask), 1), dtype=bool)], axis=1)
-    bare_distance = nearest_ligand_distance(bare, bare_mask, ligand_xyz, reach)
+    bare_distance = by_atom[:, [*range(aa.SLOT_CB), aa.N_SLOTS]].min(axis=1)
     # Without side chains the contact shell lies farther out: the same ratio of weights, a cutoff that side chains span.
     loose = settings.model_copy(update={"contact_angstrom": settings.contact_angstrom + 3.0})
     w_backbone, _, _ = pocket_weights(bare_distance, linked, loose)

@@ -10,7 +10,7 @@ from bindrae.chem import residues as aa
 from bindrae.config import CleanSettings
 from bindrae.errors import RejectedComplex
 from bindrae.structure import checks
-from bindrae.structure.atoms import Atoms, text
+from bindrae.structure.atoms import Atoms, texts
 from bindrae.structure.context import (
     ContextAtoms,
     copies_of_ligand,
@@ -66,8 +66,9 @@ def build_residue_table(
         raise RejectedComplex("protein_empty", f"{where} holds no heavy atom with coordinates but waters")
     atoms, residue = group_residues(atoms)
     chosen = choose_altlocs(atoms, residue, settings.altlocs)
-    atoms, residue = atoms.select(chosen), residue[chosen]
-    residue = np.cumsum(np.diff(residue, prepend=residue[:1]) != 0)
+    if len(chosen) < len(residue):
+        atoms, residue = atoms.select(chosen), residue[chosen]
+        residue = np.cumsum(np.diff(residue, prepend=residue[:1]) != 0)
     first = np.flatnonzero(np.diff(residue, prepend=-1))
     is_copy = copies_of_ligand(atoms.xyz, first, ligand_xyz)
     note(notes, "ligand_copies_dropped", is_copy.sum())
@@ -177,16 +178,15 @@ def make_table(
     """
     at = first[rows]
     linked = peptide_bonds(slots.xyz[rows], atoms.chain[at], settings.max_peptide_bond_angstrom)
-    chain = [text(c) for c in atoms.chain[at].tolist()]
-    insertion = [text(i).strip() for i in atoms.insertion[at].tolist()]
-    chain, chain_index, renamed = name_segments(chain, atoms.number[at], insertion, linked)
+    insertion = [code.strip() for code in texts(atoms.insertion[at])]
+    chain, chain_index, renamed = name_segments(texts(atoms.chain[at]), atoms.number[at], insertion, linked)
     note(atoms.notes, "chain_segments_renamed", renamed)
     linked[:-1] &= chain_index[1:] == chain_index[:-1]
     return ResidueTable(
         chain=chain,
         number=atoms.number[at],
         insertion=insertion,
-        name=[text(n) for n in atoms.residue_name[at].tolist()],
+        name=texts(atoms.residue_name[at]),
         aatype=slots.kind[rows].astype(np.int8),
         chain_index=chain_index,
         linked=linked,
@@ -197,7 +197,8 @@ def make_table(
 
 
 def _note_types(table: ResidueTable, slots: Slots, rows: np.ndarray, settings: CleanSettings, notes: Notes) -> None:
-    standard = np.array([aa.ALIASES.get(n, n) in aa.TYPE_OF_NAME for n in table.name])
+    of_name = {name: aa.ALIASES.get(name, name) in aa.TYPE_OF_NAME for name in set(table.name)}
+    standard = np.array([of_name[name] for name in table.name])
     unknown = table.aatype == aa.UNKNOWN
     guessed = slots.guessed[rows] & ~unknown
     note(notes, "types_from_atoms", guessed.sum())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from bindrae.chem import residues as aa
 from bindrae.config import CleanSettings
-from bindrae.structure.atoms import Atoms, text, unique_labels
+from bindrae.structure.atoms import Atoms, distinct, text, unique_labels
 from bindrae.structure.names import is_d_residue, residue_type, type_from_atoms
 
 _FRAME = [aa.SLOT_N, aa.SLOT_CA, aa.SLOT_C]
@@ -79,11 +80,11 @@ def fill_slots(atoms: Atoms, residue: np.ndarray, first: np.ndarray, settings: C
     # One lookup for each residue name, type (a guess may differ from its namesakes) and atom name of the file.
     atom_names, named_atom = unique_labels(atoms.name)
     codes = ((which * (aa.N_TYPES + 1) + kind + 1)[residue]) * len(atom_names) + named_atom
-    unique, inverse = np.unique(codes, return_inverse=True)
+    unique, inverse = distinct(codes)
     groups, atom = np.divmod(unique, len(atom_names))
     group_name, group_kind = np.divmod(groups, aa.N_TYPES + 1)
     labels = zip((group_kind - 1).tolist(), names[group_name].tolist(), atom_names[atom].tolist(), strict=True)
-    slot = np.array([_slot(*label) for label in labels], dtype=np.int64)[inverse.ravel()]
+    slot = np.array([_slot(*label) for label in labels], dtype=np.int64)[inverse]
     slot[(slot == aa.SLOT_CB) & mirrored[residue]] = -1  # an L type's CB has no place for it
     placed = slot >= 0
     where = residue[placed], slot[placed]
@@ -108,6 +109,7 @@ def fill_slots(atoms: Atoms, residue: np.ndarray, first: np.ndarray, settings: C
     return out
 
 
+@lru_cache(maxsize=100_000)
 def _slot(kind: int, residue_name: bytes, name: bytes) -> int:
     if kind < 0:
         return -1

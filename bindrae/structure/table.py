@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -102,25 +103,38 @@ def name_segments(
     renamed : int
         Segments that got another id.
     """
+    parts = _segments(chain, number, insertion, linked)
     taken = set(chain)
     used: dict[str, int] = {}
-    seen: set[tuple[int, str]] = set()
-    label, renamed = "", 0
     labels: list[str] = []
-    index: list[int] = []
-    numbers, bonds = number.tolist(), linked.tolist()
-    for i, (name, key) in enumerate(zip(chain, zip(numbers, insertion, strict=True), strict=True)):
-        falls = i > 0 and not bonds[i - 1] and numbers[i] < numbers[i - 1]
-        begins = i == 0 or name != chain[i - 1] or falls or key in seen
-        if begins:
-            seen = set()
-            used[name] = used.get(name, 0) + 1
-            label = name
-            if used[name] > 1:
-                renamed += 1
-                while (label := f"{name}.{used[name]}") in taken:
-                    used[name] += 1
-        index.append(index[-1] + begins if index else 0)
-        seen.add(key)
-        labels.append(label)
-    return labels, np.array(index, dtype=np.int16), renamed
+    renamed = 0
+    for start, end in pairwise([*parts, len(chain)]):
+        name = label = chain[start]
+        used[name] = used.get(name, 0) + 1
+        if used[name] > 1:
+            renamed += 1
+            while (label := f"{name}.{used[name]}") in taken:
+                used[name] += 1
+        labels += [label] * (end - start)
+    index = np.repeat(np.arange(len(parts)), np.diff([*parts, len(chain)]))
+    return labels, index.astype(np.int16), renamed
+
+
+def _segments(chain: list[str], number: np.ndarray, insertion: list[str], linked: np.ndarray) -> list[int]:
+    """First row of each segment."""
+    ids = np.array(chain, dtype=object)
+    begins = np.append(True, (ids[1:] != ids[:-1]) | ((number[1:] < number[:-1]) & ~linked[:-1]))[: len(chain)]
+    starts: list[int] = np.flatnonzero(begins).tolist()
+    parts: list[int] = []
+    for start, end in pairwise([*starts, len(chain)]):
+        parts.append(start)
+        keys = list(zip(number[start:end].tolist(), insertion[start:end], strict=True))
+        if len(set(keys)) == len(keys):
+            continue
+        seen: set[tuple[int, str]] = set()
+        for i, key in enumerate(keys, start):
+            if key in seen:
+                parts.append(i)
+                seen = set()
+            seen.add(key)
+    return parts

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from rdkit import Chem
-from rdkit.Chem import rdPartialCharges
+from rdkit import Chem, RDConfig
+from rdkit.Chem import ChemicalFeatures, rdPartialCharges
 
 from bindrae.chem.probes import (
     TYPE_NAMES,
@@ -17,6 +18,7 @@ from bindrae.chem.probes import (
     build_tokens,
     detect_key_atoms,
     encode_atom_types,
+    match_features,
 )
 from complexes import embedded, posed, random_rotation
 
@@ -254,3 +256,23 @@ def test_tokens_move_with_the_complex() -> None:
     moved, moved_types = build_ligand_tokens(mol, ca @ turn.T + shift, weights, 16)
     assert np.array_equal(types, moved_types)
     assert np.allclose(moved, xyz @ turn.T + shift, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "CC(=O)Oc1ccccc1C(=O)[O-]", "NC(=[NH2+])c1ccc(cc1)C(F)(F)F", "O=P([O-])([O-])OCC1OC(n2cnc3c(N)ncnc32)C(O)C1O",
+        "CS(=O)(=O)Nc1nc(C#N)c[nH]1", "C[N+](C)(C)CC(O)CC(=O)[O-]", "c1ccc2c(c1)sc(n2)-c1nnn[nH]1", "OB(O)c1ccsc1",
+    ],
+)  # fmt: skip
+def test_patterns_matched_once_find_what_the_feature_factory_finds(smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    factory = ChemicalFeatures.BuildFeatureFactory(str(Path(RDConfig.RDDataDir) / "BaseFeatures.fdef"))
+    family = {"Donor": "HBD", "Acceptor": "HBA", "Aromatic": "aromatic", "PosIonizable": "charged"}
+    family["NegIonizable"] = "charged"
+    expected: dict[str, set[int]] = {name: set() for name in ("charged", "HBD", "HBA", "aromatic")}
+    for feature in factory.GetFeaturesForMol(mol):
+        if feature.GetFamily() in family:
+            expected[family[feature.GetFamily()]].update(feature.GetAtomIds())
+    assert match_features(mol) == expected
+    assert sum(map(len, expected.values())) > 4

@@ -22,7 +22,7 @@ _PAGE = "page"
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(help="fk, attention, train, predict, loader; all without one. page only writes."),
+        typer.Argument(help="Parts to measure; all without one. page only writes."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", help="Folder for the results.")] = Options.output,
     data: Annotated[
@@ -35,6 +35,7 @@ def bench(
     openfold: Annotated[Path | None, typer.Option("--openfold", help="Checkout of OpenFold, for fk.")] = None,
     flash_ipa: Annotated[Path | None, typer.Option("--flash-ipa", help="Checkout of flash_ipa, for attention.")] = None,
     peers: Annotated[str, typer.Option("--peers", help="Programs of predict.")] = Options.peers,
+    scale: Annotated[int, typer.Option("--scale", help="Complexes of the largest dataset of scale.")] = Options.scale,
     quick: Annotated[
         bool, typer.Option("--quick", help="Small sizes and few runs, into OUTPUT/quick; no page is written.")
     ] = False,
@@ -49,7 +50,7 @@ def bench(
         raise BindraeError(f"{', '.join(unknown)}: no part of the benchmark", f"choose of {', '.join(PARTS)}, {_PAGE}")
     options = Options(
         output=output, data=data, root=root, layout=layout, openfold=openfold, flash_ipa=flash_ipa, quick=quick,
-        peers=peers,
+        peers=peers, scale=scale,
     )  # fmt: skip
     done, failed = [], False
     for name in names:

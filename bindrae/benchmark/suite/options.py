@@ -26,6 +26,8 @@ class Options:
         Small sizes and few runs: a first try, not a result.
     peers : str
         Programs of the part `predict`, separated by commas.
+    scale : int
+        Complexes of the largest dataset of the part `scale`.
     """
 
     output: Path = Path("results/bench")
@@ -36,3 +38,4 @@ class Options:
     flash_ipa: Path | None = None
     quick: bool = False
     peers: str = "bindrae,faspr,promod3,ligandmpnn"
+    scale: int = 3000

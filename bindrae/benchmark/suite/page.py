@@ -29,6 +29,8 @@ _REPEAT = """## How to repeat
     make bench                      # all parts
     make bench-fk ARGS="--openfold /where/openfold"
     make bench ARGS="--data results/casf2016/data --root /where/CASF-2016"
+    make bench-preprocess ARGS="--root /where/CASF-2016"
+    make bench-scale ARGS="--root /where/CASF-2016 --scale 30000"   # to 30,000 complexes; without, to 3,000
     make bench-fk ARGS=--quick      # a first try: small sizes, into results/bench/quick, no page is written
 
 Each part writes `results/bench/PART.json`; this page and the numbers of README.md are made of them. What is compared is

@@ -14,6 +14,8 @@ PARTS = {
     "train": "a training step",
     "predict": "side chains of the same files by our model and by the packers of others",
     "loader": "the loader alone, beside what a training step takes",
+    "preprocess": "from files to training data, beside gemmi and RDKit that only read them",
+    "scale": "time and memory of the data stages as the dataset grows",
 }
 """Names and what they measure, in the order of the pages. Each is a module of this package with a function `run`."""
 
