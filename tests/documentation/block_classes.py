@@ -4,6 +4,7 @@ A new block fails the test until it is entered. Classes:
 
 - ``RUN``: its commands are carried out in a folder that holds the demo's complexes.
 - ``CHECKED``: too slow or too large; each command is parsed by its program, a dry run of Snakemake or ``make -n``.
+- ``SLOW``: as ``CHECKED``, and carried out on a small prepared dataset by a test that is marked slow.
 - ``NEWCOMER``: as ``CHECKED``, and carried out from a fresh clone by test_newcomer.py (marked slow).
 - ``NOT_RUN``: needs what a test has not got, said beside it; bash still parses it.
 - ``PYTHON``: run by Python in the same folder.
@@ -12,7 +13,7 @@ A new block fails the test until it is entered. Classes:
 
 from __future__ import annotations
 
-RUN, CHECKED, NEWCOMER, PYTHON, YAML = "run", "checked", "newcomer", "python", "yaml"
+RUN, CHECKED, SLOW, NEWCOMER, PYTHON, YAML = "run", "checked", "slow", "newcomer", "python", "yaml"
 NOT_RUN = "not run: "
 TEXT = "text: "
 
@@ -50,7 +51,7 @@ CLASSES: dict[str, dict[str, str]] = {
         "export BINDRAE_SLURM_PARTITION=cpu": CHECKED,
         'squeue --me --format "%.10i %.9T %.10M %.40k %R"': NOT_RUN + "asks a running Slurm",
         "python tests/workflow/plan_at_scale.py --complexes 500000 --batches 500": CHECKED,
-        "python -m bindrae.data.forecast results/casf2016/data --complexes 500000 --batches 500 --cores 32": CHECKED,
+        "python -m bindrae.data.forecast results/casf2016/data --complexes 500000 --batches 500 --cores 32": SLOW,
     },
     "docs/newcomer.md": {
         "git clone https://where.it/is/bindrae.git bindrae": NEWCOMER,
@@ -69,7 +70,7 @@ CLASSES: dict[str, dict[str, str]] = {
     },
     "docs/off_crystal.md": {
         "python -m bindrae.evaluation.noise results/mydata/data model.safetensors --noise 0.25,0.5 "
-        "--output noise.json": CHECKED,
+        "--output noise.json": SLOW,
         "python -m bindrae.evaluation.cross_pairs PAIRS.csv COMPLEXES model.safetensors \\": CHECKED,
     },
     "docs/own_complexes.md": {
@@ -82,12 +83,12 @@ CLASSES: dict[str, dict[str, str]] = {
     "docs/prediction.md": {
         "bindrae predict protein.pdb ligand.sdf -o holo.pdb": RUN,
         "from pathlib import Path": PYTHON,
-        "python -m bindrae.prediction.contact_fit results/mydata/data model.safetensors --processes 2": CHECKED,
+        "python -m bindrae.prediction.contact_fit results/mydata/data model.safetensors --processes 2": SLOW,
         "python -m bindrae.prediction.tune results/mydata/data model.safetensors --weights 10,20,40 --polish 120,200": (
-            CHECKED
+            SLOW
         ),
         "python -m bindrae.prediction.calibrate results/mydata/data results/mydata/runs/default/model.safetensors "
-        "--side val": CHECKED,
+        "--side val": SLOW,
         "python -m bindrae.prediction.cost protein.pdb ligand.sdf --model model.safetensors --residues 5000": CHECKED,
     },
     "docs/progress.md": {"for seed in 0 1 2; do snakemake --configfile config/casf2016.yaml \\": CHECKED},
@@ -95,7 +96,7 @@ CLASSES: dict[str, dict[str, str]] = {
         "snakemake --configfile config/casf2016.yaml --config root=/where/CASF-2016": CHECKED,
         "bindrae train --data results/mydata/data --run results/mydata/runs/tuned --init shipped --lr 3e-4 "
         "--max-epochs 5 \\": CHECKED,
-        "python -m bindrae.prediction.contact_fit results/mydata/data model.safetensors": CHECKED,
+        "python -m bindrae.prediction.contact_fit results/mydata/data model.safetensors": SLOW,
         "torchrun --standalone --nproc-per-node 4 --no-python -- bindrae train --data ... --run ... --accumulate 4": (
             CHECKED
         ),
@@ -103,7 +104,7 @@ CLASSES: dict[str, dict[str, str]] = {
     },
     "docs/tutorial_casf2016.md": {
         "snakemake quality --configfile config/casf2016.yaml --config root=/where/CASF-2016": CHECKED,
-        "python -m bindrae.data.cost results/casf2016/data": CHECKED,
+        "python -m bindrae.data.cost results/casf2016/data": SLOW,
         "bindrae predict /where/CASF-2016/coreset -o predicted": CHECKED,
         "snakemake --configfile config/casf2016.yaml --config root=/where/CASF-2016": CHECKED,
         "tail -f results/casf2016/runs/default/metrics.jsonl": NOT_RUN + "never ends",

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,9 +16,9 @@ import pandas as pd
 import pytest
 import typer.main
 import yaml
-from block_classes import CHECKED, CLASSES, NEWCOMER, NOT_RUN, PYTHON, RUN, TEXT, YAML
+from block_classes import CHECKED, CLASSES, NEWCOMER, NOT_RUN, PYTHON, RUN, SLOW, TEXT, YAML
 from command_checks import check_bindrae, check_make, check_module, check_snakemake
-from shell_blocks import DOCUMENTS, Block, all_blocks, blocks_of, commands_of, filled, make_workspace
+from shell_blocks import DOCUMENTS, REPOSITORY, Block, all_blocks, blocks_of, commands_of, filled, make_workspace
 
 from bindrae.cli import app
 from bindrae.config import resolve_config
@@ -57,7 +61,7 @@ def test_every_block_has_one_class_and_every_entry_a_block() -> None:
     assert sorted(found.keys() - entered) == [], "enter these in tests/documentation/block_classes.py"
     assert sorted(entered - found.keys()) == [], "these blocks are gone"
     assert [key for key, count in found.items() if count > 1] == [], "two blocks of one name"
-    known = (RUN, CHECKED, NEWCOMER, PYTHON, YAML)
+    known = (RUN, CHECKED, SLOW, NEWCOMER, PYTHON, YAML)
     for document, names in CLASSES.items():
         for name, kind in names.items():
             assert kind in known or (kind.startswith((NOT_RUN, TEXT)) and kind not in (NOT_RUN, TEXT)), (document, name)
@@ -93,7 +97,7 @@ def check(command: list[str], workspace: Path) -> bool:
     return True
 
 
-@pytest.mark.parametrize("block", blocks(CHECKED, NEWCOMER, RUN))
+@pytest.mark.parametrize("block", blocks(CHECKED, SLOW, NEWCOMER, RUN))
 def test_commands_are_understood(block: Block, workspace: Path) -> None:
     checked = [check(command, workspace) for command in commands_of(block, workspace)]
     assert class_of(block) == NEWCOMER or any(checked), "nothing in it was checked: call it NOT_RUN, with the reason"
@@ -115,6 +119,37 @@ def test_commands_work(block: Block, workspace: Path) -> None:
             output = workspace / arguments[arguments.index(option) + 1]
             (written,) = [output] if output.is_file() else output.glob("1s3v.*")
             assert written.stat().st_size > 1000, shlex.join(arguments)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, demo: dict[str, dict[str, Any]]) -> Path:
+    """A workspace whose datasets are the demo's complexes after all stages."""
+    folder = make_workspace(tmp_path_factory.mktemp("prepared"))
+    newcomer = next(block for block in blocks_of("docs/newcomer.md") if "mine.yaml <<" in block.text)
+    commands_of(newcomer, folder)
+    execute(["python", "-m", "snakemake", "data", "--configfile", "mine.yaml"], folder)
+    for name in ("mydata", "casf2016"):
+        shutil.copytree(folder / "results" / "mine" / "data", folder / "results" / name / "data")
+    return folder
+
+
+def execute(command: list[str], folder: Path) -> None:
+    """Really run a program of the package."""
+    assert command[0] == "python"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, *command[1:]], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("block", blocks(SLOW))
+def test_programs_work(block: Block, prepared: Path) -> None:
+    for command in commands_of(block, prepared):
+        execute(command, prepared)
 
 
 @pytest.mark.parametrize("block", blocks(PYTHON))
