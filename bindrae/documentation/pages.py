@@ -19,6 +19,8 @@ PAGES: dict[str, str] = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "CODE_OF_CONDUCT.md": "conduct.md",
+    "SECURITY.md": "security.md",
     "bindrae/weights/README.md": "model_card.md",
     "config/README.md": "configuration.md",
     "config/REFERENCE.md": "reference.md",
@@ -83,7 +85,7 @@ def with_links(text: str, page: str, root: Path) -> Linked:
         if (root / file).is_dir():
             return match["label"]
         at = PAGES.get(file) or (file.removeprefix(f"{DOCS}/") if file.startswith(f"{DOCS}/") else file)
-        if at == file:
+        if at == file and not file.endswith(".md"):  # a page that is missing in PAGES: the site's own check names it
             linked.files.append(file)
         relative = posixpath.relpath(at, posixpath.dirname(page) or ".")
         return f"{match['image']}[{match['label']}]({relative}{match['anchor'] or ''})"

@@ -92,6 +92,11 @@ CLASSES: dict[str, dict[str, str]] = {
         "python -m bindrae.prediction.cost protein.pdb ligand.sdf --model model.safetensors --residues 5000": CHECKED,
     },
     "docs/progress.md": {"for seed in 0 1 2; do snakemake --configfile config/casf2016.yaml \\": CHECKED},
+    "docs/report.md": {
+        "bindrae report --data results/<dataset>/data --run results/<dataset>/runs/<run>": CHECKED,
+        "bindrae score --dir PREDICTIONS CRYSTALS --clusters results/<dataset>/data/split.parquet \\": CHECKED,
+        "python -m bindrae.reporting.peers CASF-2016 FASPR=faspr.json ProMod3=promod3.json": CHECKED,
+    },
     "docs/training.md": {
         "snakemake --configfile config/casf2016.yaml --config root=/where/CASF-2016": CHECKED,
         "bindrae train --data results/mydata/data --run results/mydata/runs/tuned --init shipped --lr 3e-4 "
@@ -104,7 +109,7 @@ CLASSES: dict[str, dict[str, str]] = {
     },
     "docs/tutorial_casf2016.md": {
         "snakemake quality --configfile config/casf2016.yaml --config root=/where/CASF-2016": CHECKED,
-        "python -m bindrae.data.cost results/casf2016/data": SLOW,
+        'make bench-preprocess ARGS="--root /where/CASF-2016"': CHECKED,
         "bindrae predict /where/CASF-2016/coreset -o predicted": CHECKED,
         "snakemake --configfile config/casf2016.yaml --config root=/where/CASF-2016": CHECKED,
         "tail -f results/casf2016/runs/default/metrics.jsonl": NOT_RUN + "never ends",

@@ -44,7 +44,7 @@ def check_module(arguments: list[str]) -> None:
     assert spec is not None, f"{module} cannot be run"
     source = Path(spec.origin or "").read_text()
     assert '\nif __name__ == "__main__":' in source, f"{module} cannot be run"
-    if "ArgumentParser(" in source:
+    if "ArgumentParser(" in source or "side_parser(" in source:
         _parse_by_argparse(spec.name, rest)
     elif "typer.Typer(" in source:
         command: Any = typer.main.get_command(importlib.import_module(spec.name).app)
@@ -80,7 +80,10 @@ def _parse_by_argparse(module: str, arguments: list[str]) -> None:
 
 @cache
 def check_snakemake(arguments: tuple[str, ...], workspace: Path) -> None:
-    """Dry-run a command line of Snakemake."""
+    """Dry-run a command line of Snakemake; its own report, which reads what a run has left, does without the page."""
+    if "--report" in arguments:
+        at = arguments.index("--report")
+        arguments = arguments[:at] + arguments[at + 2 :]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("BINDRAE_", "SNAKEMAKE_"))}
     _succeeds([sys.executable, "-m", "snakemake", *arguments, "--dry-run"], workspace, environment)
 

@@ -14,6 +14,7 @@ import typer.main
 from shell_blocks import DOCUMENTS, REPOSITORY
 
 from bindrae import config
+from bindrae.benchmark.suite.parts import PARTS
 from bindrae.cli import app
 from bindrae.config import Config
 from bindrae.documentation.troubles import messages
@@ -22,11 +23,11 @@ from bindrae.errors import REJECTION_CODES
 # Options of programs that are not ours.
 FOREIGN_OPTIONS = {
     "--command", "--config", "--configfile", "--dry-run", "--executor", "--force-reinstall", "--format", "--help",
-    "--lint", "--no-deps", "--no-python", "--nproc-per-node", "--persistence-backend", "--profile", "--set-resources",
-    "--set-threads", "--signal", "--standalone", "--unlock", "--until",
+    "--install-completion", "--lint", "--no-deps", "--no-python", "--nproc-per-node", "--persistence-backend",
+    "--profile", "--set-resources", "--set-threads", "--signal", "--standalone", "--unlock", "--until",
 }  # fmt: skip
 # Words with an underscore that stand in no file of ours.
-FOREIGN_WORDS = {"flash_ipa"}
+FOREIGN_WORDS = {"flash_ipa", "source_bash", "source_fish", "source_zsh"}
 ATTRIBUTES = {"model.residue_edges"}  # of a Python object, not a setting
 FILE_ENDINGS = {"html", "json", "parquet", "pins", "py"}
 SECTIONS = {
@@ -142,7 +143,7 @@ def test_targets_exist() -> None:
     rules = set(re.findall(r"^(?:rule|checkpoint) (\w+):", sources(), re.MULTILINE))
     targets = {name.removesuffix("_batch") for name in rules} | rules
     made = set(re.findall(r"^([a-z-]+)(?:-%)?:", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
-    parts = {f"bench-{part}" for part in ("fk", "attention", "train", "predict", "loader")}
+    parts = {f"bench-{part}" for part in PARTS}
     for document, span in every_span():
         if match := re.match(r"snakemake (?:-\w+ )?([a-z]+)\b", span):
             assert match[1] in targets, (document, span)
