@@ -104,10 +104,7 @@ class InvariantPointAttention(nn.Module):
         b1, b2 = self.linear_b(z_f1), self.linear_b(z_f2)  # [B, N, rank, H]
         d1, d2 = self.down_z(z_f1), self.down_z(z_f2)  # [B, N, rank, c_z / 4]
         with torch.autocast(s.device.type, enabled=False):
-            q_points = self.global_points(self.linear_q_points, s, frames)
-            k_points, v_points = self.global_points(self.linear_kv_points, s, frames).split(
-                [self.qk_points, self.v_points], dim=-1
-            )
+            q_points, k_points, v_points = self.global_points(s, frames)
         core = self._dense if self.backend == "reference" else self._fused
         o, o_points, o_pair = core(q, k, v, q_points, k_points, v_points, b1, b2, d1, d2, mask)
         return self.combine(o, o_points, o_pair, frames)
@@ -122,14 +119,19 @@ class InvariantPointAttention(nn.Module):
         updated: Tensor = self.linear_out(torch.cat([f.to(o.dtype) for f in features], dim=-1))
         return updated
 
-    def global_points(self, linear: nn.Linear, s: Tensor, frames: Frames) -> Tensor:
-        """[B, N, 3, H, P] global points: all x, then all y, then all z, as the layer puts them out.
+    def global_points(self, s: Tensor, frames: Frames) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, N, 3, H, P] points of queries, keys and values in space; linear layers give all x, then all y, all z.
 
-        A residue's points are the columns of one matrix, so that a frame moves them in one product.
+        All points of a residue are the columns of one matrix, so that its frame moves them in one product.
         """
         R, t = frames
-        local = torch.nn.functional.linear(s.float(), linear.weight.float(), linear.bias.float())
-        return (R @ local.unflatten(-1, (3, -1)) + t.unsqueeze(-1)).unflatten(-1, (self.heads, -1))
+        linears = (self.linear_q_points, self.linear_kv_points)
+        local = [
+            nn.functional.linear(s.float(), x.weight.float(), x.bias.float()).unflatten(-1, (3, -1)) for x in linears
+        ]
+        points = R @ torch.cat(local, dim=-1) + t.unsqueeze(-1)
+        q, kv = (x.unflatten(-1, (self.heads, -1)) for x in points.split([x.shape[-1] for x in local], dim=-1))
+        return q, *kv.split([self.qk_points, self.v_points], dim=-1)
 
     def point_weight(self) -> Tensor:
         return nn.functional.softplus(self.head_weights.float()) * math.sqrt(1.0 / (3 * (self.qk_points * 9.0 / 2)))

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _QUERIES = 256  # of a block: products of fewer are slow, of more no faster
-_SHORT = 224  # residues below which several heads go through one batched product: oneDNN's calls would not pay
-_SHORT_WEIGHTS = 1 << 18  # of several short heads at once: 1 MB, the second-level cache
+_SHORT = 192  # residues below which several heads go through one batched product: oneDNN's calls would not pay
+_SHORT_WEIGHTS = 1 << 17  # of several short heads at once: 0.5 MB, half of a second-level cache
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 

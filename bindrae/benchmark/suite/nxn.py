@@ -75,12 +75,7 @@ class AllPairsAttention(nn.Module):
         q = layer.linear_q(s).unflatten(-1, (layer.heads, -1)) * math.sqrt(1.0 / (3 * layer.c_hidden))
         k, v = layer.linear_kv(s).unflatten(-1, (layer.heads, -1)).split(layer.c_hidden, dim=-1)
         with torch.autocast(s.device.type, enabled=False):
-            q_points, kv_points = (
-                layer.global_points(linear, s, frames).transpose(2, 3)  # [B, N, H, 3, P]
-                for linear in (layer.linear_q_points, layer.linear_kv_points)
-            )
-            q_points = q_points.flatten(-2)
-            k_points, v_points = (x.flatten(-2) for x in kv_points.split([layer.qk_points, layer.v_points], dim=-1))
+            q_points, k_points, v_points = (x.transpose(2, 3).flatten(-2) for x in layer.global_points(s, frames))
         bias, pair = nn.functional.linear(z, *_both(layer)).split([layer.heads, layer.c_z // 4], dim=-1)
         logits = self._logits(q, k, q_points, k_points)
         logits += bias.permute(0, 3, 1, 2)
