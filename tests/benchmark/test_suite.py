@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from collections import Counter
 from itertools import count, pairwise
 from pathlib import Path
@@ -81,6 +82,21 @@ def test_the_machines_rates_are_those_of_one_thread() -> None:
     assert torch.get_num_threads() == 2
     torch.set_num_threads(threads)
     assert 1e8 < rate < 1e13
+
+
+def test_the_rate_is_that_of_the_faster_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_SIZES", (8,))
+
+    def slow(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        end = time.process_time() + 0.001
+        while time.process_time() < end:
+            pass
+        return x @ weight.T
+
+    for place in ("torch.nn.functional.linear", "bindrae.benchmark.suite.machine.product"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, slow)
+            assert machine.matmul_rate.__wrapped__(torch.float32, 0.05) > 2 * 8**3 / 0.001
 
 
 def chain(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -14,6 +14,7 @@ from bindrae.benchmark.suite.floor import Cost, Floor
 from bindrae.benchmark.suite.options import Options
 from bindrae.benchmark.suite.sections import Sections
 from bindrae.config import ModelSettings, TrainingSettings
+from bindrae.model.blockwise import attend
 from bindrae.model.messages import Messages
 from bindrae.model.radial import RadialLinear
 
@@ -100,6 +101,16 @@ def test_fused_attention_counts_two_products_forward_and_five_backward() -> None
     out: list[Tensor] = []
     assert cost_of(lambda: out.append(nn.functional.scaled_dot_product_attention(q, k, v))).flops == 2 * product
     assert cost_of(lambda: out[0].backward(torch.ones_like(q))).flops == 5 * product
+
+
+@pytest.mark.parametrize("n", [40, 600])
+def test_attention_in_blocks_counts_what_it_multiplies_twice(n: int) -> None:
+    width, value_width = 8, 24
+    q, k, v = (torch.randn(1, 2, n, w, requires_grad=True) for w in (width, width, value_width))
+    column = 2 * 2 * n * n
+    out: list[Tensor] = []
+    assert cost_of(lambda: out.append(attend(q, k, v))).flops == column * (width + value_width)
+    assert cost_of(lambda: out[0].sum().backward()).flops == column * (3 * width + 2 * value_width)
 
 
 @pytest.mark.parametrize("updates", [False, True])

@@ -72,7 +72,7 @@ def run(options: Options) -> Part:
     part = Part(
         name="attention",
         about="One attention layer of the default model's sizes on one thread, forward and with its backward pass, in "
-        "fp32 and under bf16 autocast. `sdpa` is the layer that is trained and shipped: factorised, one fused call. "
+        "fp32 and under bf16 autocast. `sdpa` is the layer that is trained and shipped: factorised, block by block. "
         f"`{REFERENCE}` is its oracle. `{PAIRS}` is the layer of AlphaFold 2, which is given an N x N pair "
         f"representation; `{PAIRS_OUT}` is the same without a tensor of differences of points. All have the same "
         "weights and give the same output.",
@@ -91,7 +91,7 @@ def run(options: Options) -> Part:
             "Peak memory is that of a process of its own for each figure, above what it had taken after a small "
             "layer's first run. Inputs and their gradients count: edge factors for ours, z [N, N, c_z] over pairs.",
             "The arithmetic floor is that of the layer's own products (logits and values at their true widths, no "
-            "padding, nothing computed twice) and linear layers at the rate of a large linear layer; the floor of "
+            "padding, nothing computed twice) and linear layers at the highest rate of a large product; the floor of "
             "bytes reads inputs and parameters and writes what is asked for, once, at the rate of a large copy.",
         ],
     )

@@ -150,5 +150,7 @@ def flops(func: Any, args: Any, kwargs: Any, out: Any) -> float:
         return float(sdpa_flop_count(*(x.shape for x in args[:3])))
     if packet == aten._scaled_dot_product_flash_attention_for_cpu_backward:
         return float(sdpa_backward_flop_count(*(x.shape for x in args[:4])))
+    if packet == getattr(torch.ops.mkldnn, "_linear_pointwise", None):  # ``x @ weight.T``, see bindrae.model.blockwise
+        return 2.0 * args[0].numel() * len(args[1])
     count = flop_registry.get(getattr(aten, packet.__name__.removesuffix("_"), packet))
     return float(count(*args, **kwargs, out_val=out)) if count else 0.0

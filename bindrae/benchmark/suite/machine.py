@@ -9,6 +9,7 @@ from functools import cache, partial
 import torch
 
 from bindrae.benchmark.suite.timing import one_thread
+from bindrae.model.blockwise import product
 
 _SIZES = (256, 512, 1024, 2048)  # squares; a few of them fit the caches of any processor
 _COPY_BYTES = 512_000_000
@@ -16,20 +17,23 @@ _COPY_BYTES = 512_000_000
 
 @cache
 def matmul_rate(dtype: torch.dtype, seconds: float = 1.0) -> float:
-    """Highest rate of a network's linear layer on one thread (FLOP/s), over several square sizes.
+    """Highest rate of matrix products on one thread (FLOP/s), over several square sizes.
+
+    Products are those of a network's linear layer and those of its attention, which may go through another library.
 
     Parameters
     ----------
     dtype : torch.dtype
         float32 or bfloat16.
     seconds : float
-        For all sizes together.
+        For all products together.
     """
     rates = []
     for size in _SIZES:
         x, weight = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-        fastest = _fastest(partial(torch.nn.functional.linear, x, weight), seconds / len(_SIZES))
-        rates.append(2.0 * size**3 / fastest)
+        for multiply in (torch.nn.functional.linear, product):
+            fastest = _fastest(partial(multiply, x, weight), seconds / (2 * len(_SIZES)))
+            rates.append(2.0 * size**3 / fastest)
     return max(rates)
 
 

@@ -75,12 +75,7 @@ class AllPairsAttention(nn.Module):
         q = layer.linear_q(s).unflatten(-1, (layer.heads, -1)) * math.sqrt(1.0 / (3 * layer.c_hidden))
         k, v = layer.linear_kv(s).unflatten(-1, (layer.heads, -1)).split(layer.c_hidden, dim=-1)
         with torch.autocast(s.device.type, enabled=False):
-            q_points = layer.global_points(layer.linear_q_points, s, frames).flatten(-2)  # [B, N, H, 3 P]
-            k_points, v_points = (
-                layer.global_points(layer.linear_kv_points, s, frames)
-                .flatten(-2)
-                .split([3 * layer.qk_points, 3 * layer.v_points], dim=-1)
-            )
+            q_points, k_points, v_points = (x.transpose(2, 3).flatten(-2) for x in layer.global_points(s, frames))
         bias, pair = nn.functional.linear(z, *_both(layer)).split([layer.heads, layer.c_z // 4], dim=-1)
         logits = self._logits(q, k, q_points, k_points)
         logits += bias.permute(0, 3, 1, 2)
@@ -90,7 +85,7 @@ class AllPairsAttention(nn.Module):
         values = torch.cat([v, v_points.to(v.dtype)], dim=-1).transpose(1, 2)
         o, o_points = (weights @ values).transpose(1, 2).split([layer.c_hidden, 3 * layer.v_points], dim=-1)
         o_pair = weights.transpose(1, 2) @ pair  # [B, N, H, c_z / 4]
-        return layer.combine(o, o_points.unflatten(-1, (-1, 3)), o_pair, frames)
+        return layer.combine(o, o_points.unflatten(-1, (3, -1)).transpose(2, 3), o_pair, frames)
 
     def _logits(self, q: Tensor, k: Tensor, q_points: Tensor, k_points: Tensor) -> Tensor:
         """[B, H, N, N] of queries and keys [B, N, H, c_hidden] and points [B, N, H, 3 P]."""
