@@ -11,7 +11,6 @@ from pathlib import Path
 
 import gemmi
 import numpy as np
-import pyarrow as pa
 
 from bindrae.chem import residues as aa
 from bindrae.errors import RejectedComplex
@@ -241,12 +240,8 @@ def label_codes(labels: np.ndarray) -> np.ndarray:
 
 
 def unique_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different ones of S1 or S8 labels in order of appearance, and which of them each is."""
-    found, which = distinct(label_codes(labels))
-    return found.view(labels.dtype), which
-
-
-def distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As `numpy.unique` with the inverse, but in order of appearance: a hash table instead of a sort."""
-    encoded = pa.array(codes).dictionary_encode()
-    return encoded.dictionary.to_numpy(), encoded.indices.to_numpy()
+    """`numpy.unique` with the inverse for S1 or S8 labels, in the order of `label_codes`."""
+    codes = label_codes(labels)
+    starts = np.append(True, codes[1:] != codes[:-1])[: len(codes)]
+    found, which = np.unique(codes[starts], return_inverse=True)  # names of residues come in runs
+    return found.view(labels.dtype), which.ravel()[np.cumsum(starts) - 1]

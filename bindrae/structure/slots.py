@@ -9,7 +9,7 @@ import numpy as np
 
 from bindrae.chem import residues as aa
 from bindrae.config import CleanSettings
-from bindrae.structure.atoms import Atoms, distinct, text, unique_labels
+from bindrae.structure.atoms import Atoms, text, unique_labels
 from bindrae.structure.names import is_d_residue, residue_type, type_from_atoms
 
 _FRAME = [aa.SLOT_N, aa.SLOT_CA, aa.SLOT_C]
@@ -80,11 +80,11 @@ def fill_slots(atoms: Atoms, residue: np.ndarray, first: np.ndarray, settings: C
     # One lookup for each residue name, type (a guess may differ from its namesakes) and atom name of the file.
     atom_names, named_atom = unique_labels(atoms.name)
     codes = ((which * (aa.N_TYPES + 1) + kind + 1)[residue]) * len(atom_names) + named_atom
-    unique, inverse = distinct(codes)
+    unique, inverse = np.unique(codes, return_inverse=True)
     groups, atom = np.divmod(unique, len(atom_names))
     group_name, group_kind = np.divmod(groups, aa.N_TYPES + 1)
     labels = zip((group_kind - 1).tolist(), names[group_name].tolist(), atom_names[atom].tolist(), strict=True)
-    slot = np.array([_slot(*label) for label in labels], dtype=np.int64)[inverse]
+    slot = np.array([_slot(*label) for label in labels], dtype=np.int64)[inverse.ravel()]
     slot[(slot == aa.SLOT_CB) & mirrored[residue]] = -1  # an L type's CB has no place for it
     placed = slot >= 0
     where = residue[placed], slot[placed]

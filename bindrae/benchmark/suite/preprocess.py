@@ -37,7 +37,7 @@ PROTEINS, LIGANDS, FEATURES, DOCUMENTED = (
     "RDKit's feature factory by GetFeaturesForMol",
 )
 ALL, FLOOR = "all four stages", "reading and features"
-_BATCH = 250  # complexes
+_BATCH = 1000  # complexes, as docs/cluster.md advises
 _SMALLEST = 0.01  # share of all four stages below which a function has no row of its own
 
 
