@@ -219,15 +219,17 @@ def _ratios(costs: Costs, sizes: Sequence[int]) -> dict[str, dict[str, float]]:
 
 def _agreement(names: Sequence[str], checkout: Path | None) -> Table:
     outputs = {name: task(name, _COMPARED, "fp32", "forward", checkout, exact=True)() for name in names}
-    rows: list[list[str | float | int | None]] = [
-        [name, float((out - outputs[REFERENCE]).abs().max())] for name, out in outputs.items() if name != REFERENCE
-    ]
     scale = float(outputs[REFERENCE].square().mean().sqrt())
+    rows: list[list[str | float | int | None]] = [
+        [name, 1e6 * float((out - outputs[REFERENCE]).abs().max()) / scale]
+        for name, out in outputs.items()
+        if name != REFERENCE
+    ]
     return Table(
         f"Largest difference from `{REFERENCE}` at {_COMPARED} residues, fp32",
-        ["layer", "difference"],
+        ["layer", "millionths"],
         rows,
-        f"The root mean square of the output is {scale:.2g}. flash_ipa's N x N layer scales the bias by 3^-1/2.",
+        "Of the root mean square of the output. flash_ipa's N x N layer scales the bias by 3^-1/2.",
     )
 
 
