@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from bindrae import __version__, config
-from bindrae.errors import BindraeError
+from bindrae.errors import BindraeError, exit_on_error
 from bindrae.options import with_options
 
 app = typer.Typer(
@@ -419,8 +418,5 @@ def write_schema(
 
 def main() -> None:
     """Entry point: a user's error ends with its message and exit code 2, a bug with its traceback."""
-    try:
+    with exit_on_error():
         app()
-    except BindraeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

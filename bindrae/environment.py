@@ -40,12 +40,12 @@ def hardware() -> dict[str, str | int]:
     }
 
 
-def version_of(package: str) -> str:
-    """Installed version of a package."""
+def version_of(package: str, missing: str = "not installed") -> str:
+    """Installed version of a package, or `missing`."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return missing
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class BindraeError(Exception):
     """Input or settings that a user has to mend; shown without a traceback, exit code 2.
@@ -21,6 +25,16 @@ class BindraeError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  what to do: {self.hint}" if self.hint else self.message
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """End a program at a user's error, with its message and exit code 2; a bug keeps its traceback."""
+    try:
+        yield
+    except BindraeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 class RejectedComplex(BindraeError):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from pathlib import Path
 
 from bindrae.data.index import find_demo
-from bindrae.errors import BindraeError
+from bindrae.errors import exit_on_error
 
 
 def copy_demo(folder: Path) -> list[Path]:
@@ -42,9 +41,6 @@ def copy_demo(folder: Path) -> list[Path]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bindrae.data.demo_files", description=__doc__)
     parser.add_argument("folder", type=Path, help="Folder to make.")
-    try:
+    with exit_on_error():
         for path in copy_demo(parser.parse_args().folder):
             print(path)
-    except BindraeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -5,7 +5,6 @@ Figures follow light and dark pages: they are inline SVG whose colours are the p
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bindrae.benchmark.suite import plots
 from bindrae.benchmark.suite.page import FOLDER
 from bindrae.benchmark.suite.part import read_part
 from bindrae.chem import residues as aa
@@ -244,17 +244,9 @@ def recorded(root: Path) -> dict[str, Drawing]:
 
 
 def _curves(plot: dict[str, Any]) -> Drawing:
-    def draw(canvas: Any) -> None:
+    def draw_on(canvas: Any) -> None:
         axes = canvas.subplots()
-        colours = dict(zip(plot["series"], itertools.cycle(SERIES), strict=False))
-        for name, points in plot["series"].items():
-            axes.plot(*zip(*points, strict=True), color=colours[name], marker="o", markersize=3.5, label=name)
-        axes.set(xlabel=plot["x"], ylabel=plot["y"])
-        if plot["log"]:
-            axes.set(xscale="log", yscale="log")
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.minorticks_off()
-        axes.legend(fontsize=8)
+        axes.set_prop_cycle(color=list(SERIES))
+        plots.draw(axes, plot)
 
-    return Drawing(plot["title"], f"{plot['y']} against {plot['x']}: {', '.join(plot['series'])}.", draw)
+    return Drawing(plot["title"], f"{plot['y']} against {plot['x']}: {', '.join(plot['series'])}.", draw_on)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -14,7 +13,7 @@ import pandas as pd
 from bindrae.config import Config
 from bindrae.data.layout import DataLayout, RunLayout
 from bindrae.data.storage import read_json, read_table, write_text
-from bindrae.environment import processor
+from bindrae.environment import processor, version_of
 from bindrae.errors import BindraeError
 from bindrae.evaluation import chi_counts, pockets
 from bindrae.evaluation.predicted import predicted_structures
@@ -123,14 +122,9 @@ def environment() -> list[tuple[str, str]]:
     list of (str, str)
         Name and value; a dash for a package that is not installed.
     """
-    rows = [("python", platform.python_version())]
-    for package in PACKAGES:
-        try:
-            rows.append((package, importlib.metadata.version(package)))
-        except importlib.metadata.PackageNotFoundError:
-            rows.append((package, DASH))
     return [
-        *rows,
+        ("python", platform.python_version()),
+        *((package, version_of(package, DASH)) for package in PACKAGES),
         ("platform", platform.platform()),
         ("processor", processor() or DASH),
         ("CPUs", str(os.cpu_count() or DASH)),
@@ -139,15 +133,15 @@ def environment() -> list[tuple[str, str]]:
 
 def _residues(run: RunLayout) -> pd.DataFrame:
     """What the page reads of residues.parquet."""
-    present = read_table(run.residues).column_names
+    table = read_table(run.residues)
     wanted = dict.fromkeys([*pockets.COLUMNS, *chi_counts.COLUMNS])
-    missing = [name for name in wanted if name not in present]
+    missing = [name for name in wanted if name not in table.column_names]
     if missing:
         raise BindraeError(
             f"{run.residues} lacks {', '.join(missing)}", "it was written by another version; rerun `bindrae evaluate`"
         )
-    labels = [name for name in pockets.LABELS if name in present]
-    return read_table(run.residues, [*wanted, *labels]).to_pandas()
+    labels = [name for name in pockets.LABELS if name in table.column_names]
+    return table.select([*wanted, *labels]).to_pandas()
 
 
 def _pockets(

@@ -1,7 +1,7 @@
 """Exact attention on one thread of a CPU, a block of weights at a time, that keeps nothing but its inputs.
 
 Torch's fused attention takes queries, keys and values of one width. Here a key is less than half as wide as a value,
-and the padding would be a third of all multiplications; on some processors it also multiplies at half the rate they
+and the padding would be a third of all multiplications; on some processors it also multiplies well below the rate they
 have. Both are put right by plain products of matrices. The weights of a block (256 queries of a head, or several short
 heads) stay in the cache from the first product to the last, and the backward pass makes them again, so that nothing of
 size N x N is ever held.
@@ -45,7 +45,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b.mT``, of two float32 matrices by oneDNN: torch's own choice is half as fast on some processors.
+    """``a @ b.mT``, of two float32 matrices by oneDNN: torch's own choice is slower on some processors.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class _InBlocks(torch.autograd.Function):
         to_query, to_key, to_value = (x.new_empty(x.shape) for x in (query, key, value))
         for heads in _heads(query):
             q, k, v, to_out = query[heads], key[heads], value[heads], gradients[0][heads].contiguous()
-            # Products with the transposed weights on the right are twice as fast as with them on the left.
+            # Products with the transposed weights on the right are faster than with them on the left.
             sum_k, sum_v = (x.new_zeros(x.mT.shape) for x in (k, v))
             for at in _blocks(q):
                 weights = _weights(q[at], k)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import gemmi
 import numpy as np
+
+from bindrae.errors import exit_on_error
+from bindrae.usage import cost_of
 
 _GAP = 8.0  # between the copies of a protein (A)
 
@@ -54,22 +55,11 @@ def tile(protein: Path, residues: int, output: Path) -> int:
     return count
 
 
-def measure(arguments: list[str]) -> tuple[float, float, float]:
-    """Seconds on the clock, seconds of the processor and peak memory (MB) of one `bindrae predict`."""
-    command = [sys.executable, "-m", "bindrae", "predict", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    start = time.monotonic()
-    with tempfile.TemporaryFile() as complaint:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=complaint)
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - start
-        complaint.seek(0)
-        if status:
-            raise RuntimeError(f"bindrae predict {' '.join(arguments)} failed: {complaint.read().decode()}")
-    peak = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-    return seconds, usage.ru_utime + usage.ru_stime, peak
+def on_one_core() -> None:
+    """Hold what this program starts to one core and one thread."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def main() -> None:
@@ -81,6 +71,8 @@ def main() -> None:
     parser.add_argument("--residues", type=int, nargs="*", default=[], help="sizes to tile the protein to")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each row; the fastest counts")
     given = parser.parse_args()
+    on_one_core()
+    command = [sys.executable, "-m", "bindrae", "predict"]
     model = ["--model", str(given.model)] if given.model else []
     with tempfile.TemporaryDirectory() as folder:
         inputs = {sum(map(len, polymers(given.protein))): given.protein}
@@ -91,11 +83,13 @@ def main() -> None:
         for residues, path in inputs.items():
             for refine in ("--no-refine", "--refine"):
                 output = ["-o", f"{folder}/out.cif", refine]
-                runs = [measure([str(path), given.ligand, *output, *model]) for _ in range(given.repeats)]
-                seconds, cpu, memory = min(runs)
+                arguments = [str(path), given.ligand, *output, *model]
+                best = min((cost_of(command + arguments) for _ in range(given.repeats)), key=lambda cost: cost.wall)
                 refined = "yes" if refine == "--refine" else "no"
-                print(f"| {residues:,} | {refined} | {seconds:.2f} | {cpu:.2f} | {memory:,.0f} |", flush=True)
+                cells = f"{best.wall:.2f} | {best.cpu:.2f} | {best.peak_mb:,.0f}"
+                print(f"| {residues:,} | {refined} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

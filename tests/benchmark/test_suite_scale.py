@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from bindrae.benchmark.suite import scale
-from bindrae.benchmark.suite.children import Cost, cost_of, together
 from bindrae.benchmark.suite.copies import FAMILY, KEPT, link_copies, smallest, with_distinct_chains
 from bindrae.benchmark.suite.options import Options
 from bindrae.benchmark.suite.preprocess import make_index
@@ -21,6 +20,7 @@ from bindrae.data.layout import DataLayout
 from bindrae.data.stages import run_clean
 from bindrae.data.storage import read_table
 from bindrae.errors import BindraeError
+from bindrae.usage import Cost, cost_of, together
 
 
 def test_a_command_is_charged_its_own_memory_and_its_childrens_time() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bindrae.errors import BindraeError
+from bindrae.errors import exit_on_error
 
 app = typer.Typer(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -64,8 +63,5 @@ def compare(
 
 
 if __name__ == "__main__":
-    try:
+    with exit_on_error():
         app()
-    except BindraeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

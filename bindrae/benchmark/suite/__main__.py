@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from bindrae.benchmark.suite.options import Options
-from bindrae.errors import BindraeError
+from bindrae.errors import BindraeError, exit_on_error
 from bindrae.progress import format_seconds
 
 app = typer.Typer(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,8 +82,5 @@ def _write_pages(output: Path, names: list[str], site: Path) -> None:
 
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"  # torch is not imported yet, and processes that are started inherit it
-    try:
+    with exit_on_error():
         app()
-    except BindraeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

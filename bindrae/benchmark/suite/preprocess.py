@@ -53,7 +53,8 @@ def make_index(options: Options, layout: DataLayout) -> str:
     with contextlib.redirect_stdout(io.StringIO()):
         run_index(layout, options.root, IndexSettings(**settings, n_batches=1))
         batches = -(-read_table(layout.entries, ["id"]).num_rows // _BATCH)
-        run_index(layout, options.root, IndexSettings(**settings, n_batches=batches))
+        if batches > 1:
+            run_index(layout, options.root, IndexSettings(**settings, n_batches=batches))
     return "demo" if options.root is None else options.root.resolve().name
 
 

@@ -10,13 +10,13 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from bindrae.benchmark.suite.children import Cost, cost_of, together
 from bindrae.benchmark.suite.copies import FAMILY, link_copies, smallest, with_distinct_chains
 from bindrae.benchmark.suite.options import Options
 from bindrae.benchmark.suite.part import Part, Plot, Table
 from bindrae.benchmark.suite.preprocess import make_index
 from bindrae.data.layout import DataLayout
 from bindrae.errors import BindraeError
+from bindrae.usage import Cost, cost_of, together
 
 FIRST, STEP = 300, 10
 _BATCH = 300  # complexes, the same at every size, as a user keeps it
