@@ -8,12 +8,12 @@ chi1-chi4.
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from bindrae.chem import residues as aa
 
@@ -90,14 +90,15 @@ def frame_of(origin: np.ndarray, on_x: np.ndarray, in_plane: np.ndarray) -> tupl
 @cache
 def ideal_geometry() -> IdealGeometry:
     """The constants, built once from the table."""
-    table = pd.read_csv(_TABLE, keep_default_na=False, dtype=str)
+    with _TABLE.open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
     group = np.zeros((aa.N_TYPES, aa.N_SLOTS), dtype=np.int64)
     local = np.zeros((aa.N_TYPES, aa.N_SLOTS, 3))
     rotation = np.tile(np.eye(3), (aa.N_TYPES, N_GROUPS, 1, 1))
     translation = np.zeros((aa.N_TYPES, N_GROUPS, 3))
     by_residue: dict[str, Rows] = {}
-    for row in table.to_dict("records"):
-        by_residue.setdefault(row["residue"], {})[row["atom"]] = {str(key): str(value) for key, value in row.items()}
+    for row in table:
+        by_residue.setdefault(row["residue"], {})[row["atom"]] = row
     for kind in range(aa.N_TYPES):
         # An unknown residue has the backbone and CB of alanine.
         name = aa.RESIDUE_NAMES[kind] if kind != aa.UNKNOWN else "ALA"

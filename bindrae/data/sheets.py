@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from bindrae.chem.hetero import PREFIX, parse_hetero
 from bindrae.errors import BindraeError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PDB_ID = re.compile(r"[0-9][A-Za-z0-9]{3}|(pdb_)[0-9A-Za-z]{8}", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -37,6 +39,8 @@ def read_sheet(path: Path) -> pd.DataFrame:
     BindraeError
         When the file is none of these, or is torn.
     """
+    import pandas as pd  # a fifth of a second that the prediction of a single complex does without
+
     readers: dict[str, Callable[..., pd.DataFrame]] = {
         ".csv": pd.read_csv,
         ".tsv": pd.read_table,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
 from torch import nn
+from torch.overrides import TorchFunctionMode
+
+Module = TypeVar("Module", bound=nn.Module)
+_SPARE = 1 << 20  # numbers that a module may have beside those of a file, such as the centres of its bins
 
 
 def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
@@ -16,18 +22,72 @@ def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
-def has_shapes(build: Callable[[], nn.Module], shapes: dict[str, tuple[int, ...]]) -> bool:
-    """Whether tensors of these shapes are all that a module needs: a file may ask for any size, but must fill it.
+class TooLarge(Exception):
+    """More numbers were asked for than there may be."""
+
+
+class Budget(TorchFunctionMode):
+    """While it is entered, torch makes no more new numbers than a limit; what it works out from them is not counted.
+
+    Building on the meta device would find too large a model as well, but imports torch's compiler, for a second.
+
+    Parameters
+    ----------
+    numbers : int
+
+    Attributes
+    ----------
+    left : int
+        What of the limit has not been asked for yet.
+
+    Raises
+    ------
+    TooLarge
+        Before memory is taken.
+    """
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.left = numbers
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _MAKERS:
+            self.left -= _MAKERS[func](*args, **kwargs)
+            if self.left < 0:
+                raise TooLarge
+        return func(*args, **kwargs)
+
+
+def _by_size(*size: Any, **options: Any) -> int:
+    sizes = options.get("size", size[0] if size and isinstance(size[0], Sequence) else size)
+    return math.prod(map(int, sizes))
+
+
+# Those that modules are made with; a test looks whether they are all.
+_MAKERS: dict[Any, Callable[..., int]] = {
+    torch.empty: _by_size,
+    torch.zeros: _by_size,
+    torch.ones: _by_size,
+    torch.full: lambda size, *_, **__: _by_size(*size),
+    torch.linspace: lambda start, end, steps, **_: int(steps),
+    torch.arange: lambda end, **_: int(end),
+}
+
+
+def build_to_fit(build: Callable[[], Module], shapes: dict[str, tuple[int, ...]]) -> Module | None:
+    """A module, if tensors of these shapes are all that it needs: a file may ask for any size, but must fill it.
 
     Parameters
     ----------
     build : callable
-        Makes the module; called where tensors take no memory.
+        Makes the module. It gets memory for as many numbers as the shapes have, and 4 MB.
     shapes : dict of str to tuple
         As `shapes_in` gives them.
     """
     try:
-        with torch.device("meta"):
-            return {name: tuple(x.shape) for name, x in build().state_dict().items()} == shapes
-    except RuntimeError:  # a size that no tensor can have
-        return False
+        with Budget(sum(map(math.prod, shapes.values())) + _SPARE):
+            module = build()
+    except TooLarge:
+        return None
+    return module if {name: tuple(x.shape) for name, x in module.state_dict().items()} == shapes else None

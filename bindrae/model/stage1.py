@@ -25,7 +25,7 @@ from bindrae.model.features import Backbone, backbone_features, centre_batch
 from bindrae.model.heads import MultimodalHead, TorsionHead, TorsionPrediction
 from bindrae.model.ligand_condition import create_ligand_conditioner
 from bindrae.model.local import ResidueEdges, TokenEdges
-from bindrae.model.shapes import has_shapes, shapes_in
+from bindrae.model.shapes import build_to_fit, shapes_in
 from bindrae.model.trunk import Edges, TrunkLayer
 from bindrae.structure.torsions import CHI1
 
@@ -293,8 +293,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Stage1:
         )
     settings = parse_settings(ModelSettings, about["settings"], str(path))
     shapes = shapes_in(path)
-    if settings.depth > len(shapes) or not has_shapes(lambda: Stage1(settings), shapes):
+    model = None if settings.depth > len(shapes) else build_to_fit(lambda: Stage1(settings), shapes)
+    if model is None:
         raise BindraeError(f"{path}: its weights are not those of the architecture it names", "fetch the file again")
-    model = Stage1(settings)
     model.load_state_dict(load_file(path))
     return model.to(device).eval()

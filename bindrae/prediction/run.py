@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from bindrae import __version__
@@ -108,7 +107,8 @@ def _sheet_rows(path: Path, batch: int | None) -> Iterator[Found]:
     base = path.parent if batch is None else Path()
     ligands = sheet["ligand"].tolist() if "ligand" in sheet.columns else [None] * len(sheet)
     for identifier, protein, ligand in zip(sheet["id"].tolist(), sheet["protein"].tolist(), ligands, strict=True):
-        names = list(ligand) if isinstance(ligand, np.ndarray | list) else [] if pd.isna(ligand) else [ligand]
+        none = ligand is None or isinstance(ligand, float)  # tables hold NaN where there is nothing
+        names = [] if none else list(ligand) if isinstance(ligand, np.ndarray | list) else [ligand]
         yield str(identifier), base / str(protein), _ligand_of([str(name).strip() for name in names], base)
 
 

@@ -148,6 +148,18 @@ def test_the_command_line_starts_without_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+def test_a_prediction_starts_without_what_it_does_not_need(folder: Path, model_path: Path, tmp_path: Path) -> None:
+    """Torch's compiler alone takes a second, and is easily imported by building a module on the meta device."""
+    arguments = ["predict", folder / "one/one_protein.pdb", folder / "one/one_ligand.sdf"]
+    code = "import sys; from bindrae.cli import app; app(standalone_mode=False); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "-o", tmp_path / "out.pdb", "--model", model_path],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "bindrae.prediction.predict" in done.stderr.split()
+    assert {"torch._dynamo", "pandas"} & set(done.stderr.split()) == set()
+
+
 def test_a_protein_beside_itself(folder: Path, tmp_path: Path) -> None:
     count = tile(folder / "one/one_protein.pdb", 25, tmp_path / "many.cif")
     table = read_complex("many", tmp_path / "many.cif", None).table

@@ -7,6 +7,7 @@ import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,8 @@ from bindrae.config import ModelSettings, read_yaml
 from bindrae.data.storage import read_json
 from bindrae.errors import BindraeError, RejectedComplex
 from bindrae.files import TooLargeError, read_limited
-from bindrae.model.stage1 import FORMAT, load_model
+from bindrae.model.shapes import Budget, TooLarge
+from bindrae.model.stage1 import FORMAT, Stage1, load_model
 from bindrae.prediction.inputs import read_complex
 from bindrae.structure import atoms
 from bindrae.structure.atoms import read_atoms
@@ -129,6 +131,18 @@ def test_a_model_file_gets_no_more_memory_than_it_has_weights_for(tmp_path: Path
     save_file({f"w{i}": torch.zeros(1) for i in range(400)}, tmp_path / "m.safetensors", about)
     with pytest.raises(BindraeError, match="not those of the architecture"):
         load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("changes", [{}, {"chi_head": "sincos"}, {"ligand_film": True, "d_plm": 8}], ids=str)
+def test_the_budget_counts_all_that_a_model_is_made_of(changes: dict[str, Any]) -> None:
+    """A way of making tensors that it does not know would be a way around it."""
+    with Budget(10**9) as budget:
+        model = Stage1(ModelSettings(c_s=32, c_z=16, depth=1, heads=2, local_hidden=16, **changes))
+    made = sum(x.numel() for x in [*model.parameters(), *model.buffers()])
+    counted = 10**9 - budget.left
+    assert made <= counted < 1.2 * made
+    with pytest.raises(TooLarge), Budget(counted - 1):
+        Stage1(model.settings)
 
 
 @pytest.mark.parametrize("depth", [1_000, 100_000])
