@@ -20,7 +20,7 @@ from bindrae.config import ModelSettings
 
 _SIZES, _QUICK_SIZES = (128, 256, 512, 1024, 2048, 4096, 8192, 16384), (128, 256)
 _MOST_MB = 20_000.0
-_RUNS, _ROUNDS_SECONDS = 5, 150.0  # rounds, and how long those of one size may take; never less than two rounds
+_RUNS, _ROUNDS_SECONDS = 5, 45.0  # rounds, and how long those of one size may take; never less than two rounds
 _MOST_RUNS, _LEAST_SECONDS = 25, 1.0  # more rounds where they are short
 _LONG = 30.0  # seconds above which a task runs once, alone
 _COMPARED = 64  # residues on which the layers' outputs are compared
@@ -161,6 +161,7 @@ def measure(
         for name, (peak, once, kernel) in alone.items():
             costs[Case(name, n, dtype, mode)] = Cost(peak, timings.get(name, summarise([once])), kernel)
             expected[name] = peak * (following / n) ** (2 if name in (*layers.OVER_PAIRS, REFERENCE) else 1)
+        print(f"attention, {dtype}, {mode}: {n:,} residues of {sizes[-1]:,}", file=sys.stderr, flush=True)
     return costs
 
 
