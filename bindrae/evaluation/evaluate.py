@@ -34,7 +34,7 @@ from bindrae.evaluation.rotamers import RotamerTable, count_rotamers
 from bindrae.evaluation.scoring import COMPLEX_RATIOS, POCKET_RATIOS, RESIDUE_RATIOS, figures, score_complex
 from bindrae.model.stage1 import load_model
 from bindrae.prediction.confidence import read_calibrations
-from bindrae.prediction.contacts import read_potential
+from bindrae.prediction.potential import read_potential
 from bindrae.progress import track
 
 

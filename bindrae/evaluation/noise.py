@@ -30,7 +30,7 @@ from bindrae.evaluation.noise_trial import (
     score_trial,
 )
 from bindrae.model.stage1 import load_model
-from bindrae.prediction.contacts import ContactPotential, read_potential
+from bindrae.prediction.potential import ContactPotential, read_potential
 from bindrae.prediction.rotamers import run_model
 from bindrae.progress import track
 

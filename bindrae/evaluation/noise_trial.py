@@ -16,7 +16,7 @@ from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, kabsch_align
 from bindrae.evaluation.predictors import Atoms
 from bindrae.geometry.rigid import add_rigid_noise, apply, build_frames_from_3_points, invert_apply
 from bindrae.model.stage1 import Stage1Output
-from bindrae.prediction.contacts import ContactPotential
+from bindrae.prediction.potential import ContactPotential
 from bindrae.prediction.refine import Refined, Scene, refine_chis
 from bindrae.prediction.rotamers import HeadInputs, propose_rotamers
 from bindrae.structure.torsions import residue_torsions

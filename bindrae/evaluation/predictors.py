@@ -14,7 +14,7 @@ from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.stage1 import Stage1
 from bindrae.prediction.confidence import IDENTITY, Calibration
-from bindrae.prediction.contacts import ContactPotential
+from bindrae.prediction.potential import ContactPotential
 from bindrae.prediction.refine import Scene, refine_chis
 from bindrae.prediction.rotamers import mass_around, propose_rotamers, run_model
 

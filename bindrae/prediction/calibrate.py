@@ -27,7 +27,7 @@ from bindrae.prediction.confidence import (
     reliability,
     top_half_accuracy,
 )
-from bindrae.prediction.contacts import ContactPotential, read_potential
+from bindrae.prediction.potential import ContactPotential, read_potential
 from bindrae.prediction.refine import refine_chis
 from bindrae.prediction.side_parser import side_parser
 from bindrae.prediction.tune import try_sample

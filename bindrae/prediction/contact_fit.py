@@ -11,46 +11,29 @@ the potential is worth. It is written into the model file's metadata.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, hstack, vstack
 
 from bindrae.chem import residues as aa
-from bindrae.data.dataset import ShardDataset
-from bindrae.data.layout import DataLayout
 from bindrae.evaluation.metrics import ACCURACY_DEG
 from bindrae.model.export import rewrite_metadata
-from bindrae.model.stage1 import load_model
-from bindrae.prediction.contacts import (
-    KINDS,
-    METADATA_KEY,
-    N_MOVING,
-    SHAPE,
-    SIDE_KINDS,
-    ContactPotential,
-    contacts,
-    moving_kinds,
-)
+from bindrae.prediction.contacts import KINDS, N_MOVING, SHAPE, SIDE_KINDS, contacts, moving_kinds
+from bindrae.prediction.potential import CONTACTS_KEY, ContactPotential
 from bindrae.prediction.refine import OVERLAP_BESIDE_CONTACTS, Arrangements
-from bindrae.prediction.search import costs_in_place
 from bindrae.prediction.side_parser import side_parser
-from bindrae.prediction.tune import Trial, try_sample
-from bindrae.progress import track
+from bindrae.prediction.side_pool import gather_side
+from bindrae.prediction.tune import Trial
 
 RIDGE = 30.0
 """Chosen by accuracy on the validation side (docs/prediction.md)."""
 _TRUST_SCALE = 0.3  # how far trust goes from its mean, where an energy step is 1
 _MOST_OVERLAP = 30.0  # a candidate that costs more is out of the question in any case (nats)
 _ITERATIONS = 60
-_PIECE = 10  # complexes that a process takes at a time
 
 
 @dataclass
@@ -71,9 +54,8 @@ def gather_evidence(trial: Trial) -> Evidence:
     row = arrangement.row
     kind = trial.scene.aatype.numpy()
     xyz, mask = arrangement.xyz.double().numpy(), arrangement.mask.numpy()
-    costs = [costs_in_place(*one, arrangement.state) for one in zip(*arrangement.energies.by_residue(), strict=True)]
     surprise = arrangement.surprise
-    overlap = np.clip(np.concatenate(costs) - surprise, -_MOST_OVERLAP, _MOST_OVERLAP)
+    overlap = np.clip(arrangement.costs() - surprise, -_MOST_OVERLAP, _MOST_OVERLAP)
 
     counts = csr_matrix((len(row), int(np.prod(SHAPE))), dtype=np.float32)
     for candidate, place in contacts(xyz, mask, row, kind, arrangement.surroundings()):
@@ -173,25 +155,9 @@ def fit_potential(evidence: Sequence[Evidence], ridge: float = RIDGE) -> Contact
     return ContactPotential((steps @ step).reshape(SHAPE), np.maximum(mean[0] + _TRUST_SCALE * trust, 0.0))
 
 
-def _gather(data: Path, model_path: Path, side: str, indices: Sequence[int]) -> list[Evidence]:
-    torch.set_num_threads(1)
-    model, dataset = load_model(model_path), ShardDataset(DataLayout(data), side)
-    return [gather_evidence(try_sample(model, *dataset[i])) for i in indices]
-
-
-def gather_side(data: Path, model: Path, side: str, most: int, processes: int) -> list[Evidence]:
-    """`gather_evidence` of at most so many complexes of a side, evenly over it, in parallel."""
-    dataset = ShardDataset(DataLayout(data), side)
-    taken = np.unique(np.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().astype(int)).tolist()
-    pieces = [taken[start : start + _PIECE] for start in range(0, len(taken), _PIECE)]
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        found = pool.map(partial(_gather, data, model, side), pieces)
-        return [one for piece in track(found, len(pieces), "contacts") for one in piece]
-
-
 def store(path: Path, potential: ContactPotential, output: Path) -> None:
     """Write a model file again with a contact potential in its metadata."""
-    rewrite_metadata(path, {METADATA_KEY: potential.to_json()}, output)
+    rewrite_metadata(path, {CONTACTS_KEY: potential.to_json()}, output)
 
 
 def main() -> None:
@@ -202,7 +168,9 @@ def main() -> None:
     parser.add_argument("--ridge", type=float, default=RIDGE, help="weight of the squared steps")
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
-    evidence = gather_side(given.data, given.model, given.side, given.max_complexes, given.processes)
+    evidence = gather_side(
+        gather_evidence, given.data, given.model, given.side, given.max_complexes, given.processes, "contacts"
+    )
     potential = fit_potential(evidence, given.ridge)
     residues = sum(len(e.first) for e in evidence)
     print(f"{len(evidence)} complexes, side {given.side}: {residues:,} residues chose among their candidates")

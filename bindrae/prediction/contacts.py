@@ -1,30 +1,16 @@
-"""What the contacts of a side chain are worth: energies by kinds of atoms and distance.
-
-A network that has seen few structures knows too little of which atoms like each other's company, and is too sure of
-what it says. Both are mended by some thousand numbers that are fitted on known structures (`contact_fit`): the worth of
-every contact, as in potentials of mean force (Sippl, J. Mol. Biol. 213, 859, 1990), here fitted as the conditional
-likelihood of the true side chain among the candidates, and how far the network's own probabilities can be trusted.
-"""
+"""Contacts of side chains: kinds of atoms, what stands around, and which atoms of candidates come near it."""
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
 from scipy.spatial import cKDTree
 
 from bindrae.chem import residues as aa
-from bindrae.errors import BindraeError
 from bindrae.prediction.obstacles import Obstacles
-
-METADATA_KEY = "contacts"
-"""Key of the model file's metadata that holds the potential."""
 
 EDGES = (2.8, 3.0, 3.2, 3.4, 3.6, 3.8, 4.0, 4.25, 4.5, 5.0)
 """Upper edges of the distance bins (A); what is farther apart is no contact."""
@@ -117,17 +103,56 @@ class Surroundings:
     xyz: np.ndarray  # [A, 3] angstrom
     kind: np.ndarray  # [A] index into `KINDS`
     row: np.ndarray  # [A] residue, -1 for what is no protein
+    sure: np.ndarray  # [A] bool, whether it is likely to be there
 
     @classmethod
-    def of(cls, xyz: np.ndarray, mask: np.ndarray, aatype: np.ndarray, obstacles: Obstacles) -> Surroundings:
-        """From one arrangement: [N, 14, 3] atoms (A), [N, 14] mask, [N] types; metals take no part."""
+    def of(
+        cls, xyz: np.ndarray, mask: np.ndarray, aatype: np.ndarray, obstacles: Obstacles, sure: np.ndarray
+    ) -> Surroundings:
+        """From one arrangement: [N, 14, 3] atoms (A), [N, 14] mask, [N] types, [N] bool whether a side chain is sure.
+
+        Metals take no part.
+        """
         organic = obstacles.organic()
         row, slot = np.nonzero(mask)
         return cls(
             np.concatenate([xyz[row, slot], organic.xyz]),
             np.concatenate([atom_kinds()[0][aatype[row], slot], obstacle_kinds(organic.radius)]),
             np.concatenate([row, np.full(len(organic.xyz), -1)]),
+            np.concatenate([sure[row] | (slot < _FIRST_MOVING), np.full(len(organic.xyz), True)]),
         )
+
+
+def near_atoms(
+    xyz: np.ndarray, mask: np.ndarray, row: np.ndarray, asked: np.ndarray, around: Surroundings, reach: float
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """What stands near the moving atoms of candidates, their own residues apart.
+
+    Parameters
+    ----------
+    xyz, mask : numpy.ndarray
+        [V, 14, 3] (A) and [V, 14] atoms of each candidate.
+    row, asked : numpy.ndarray
+        [V] residue of each, and whether it is asked for.
+    around : Surroundings
+    reach : float
+        Largest distance (A).
+
+    Yields
+    ------
+    candidate, slot, other : numpy.ndarray
+        [P] candidate and slot of an atom, sorted, and the number of an atom of `around`.
+    distance : numpy.ndarray
+        [P] (A).
+    """
+    candidate, slot = np.nonzero(mask & asked[:, None] & (np.arange(aa.N_SLOTS) >= _FIRST_MOVING))
+    tree = cKDTree(around.xyz) if len(around.xyz) else None
+    for start in range(0, len(candidate) if tree is not None else 0, _ATOMS_AT_ONCE):
+        v, s = candidate[start : start + _ATOMS_AT_ONCE], slot[start : start + _ATOMS_AT_ONCE]
+        near = cKDTree(xyz[v, s]).sparse_distance_matrix(tree, reach, output_type="ndarray")
+        near = near[around.row[near["j"]] != row[v[near["i"]]]]
+        i = near["i"]
+        yield v[i], s[i], near["j"], near["v"]
 
 
 def contacts(
@@ -150,77 +175,9 @@ def contacts(
     candidate, place : numpy.ndarray
         [P] candidate of each contact, and its place in the flat table of `SHAPE`.
     """
-    single = (np.bincount(row, minlength=len(aatype)) == 1)[row]
-    candidate, slot = np.nonzero(mask & ~single[:, None] & (np.arange(aa.N_SLOTS) >= _FIRST_MOVING))
-    tree = cKDTree(around.xyz) if len(around.xyz) else None
+    several = (np.bincount(row, minlength=len(aatype)) > 1)[row]
     edges = np.array(EDGES)
-    for start in range(0, len(candidate) if tree is not None else 0, _ATOMS_AT_ONCE):
-        v, s = candidate[start : start + _ATOMS_AT_ONCE], slot[start : start + _ATOMS_AT_ONCE]
-        near = cKDTree(xyz[v, s]).sparse_distance_matrix(tree, EDGES[-1], output_type="ndarray")
-        i, j = near["i"], near["j"]
-        place = np.searchsorted(edges, near["v"])  # the upper edge belongs to its bin
-        other = around.row[j] != row[v[i]]
-        i, j, place = i[other], j[other], place[other]
-        atom = atom_kinds()[1][aatype[row[v[i]]], s[i]]
-        yield v[i], (atom * SHAPE[1] + around.kind[j]) * SHAPE[2] + place
-
-
-@dataclass
-class ContactPotential:
-    """Energies of contacts, and how far the network is trusted beside them.
-
-    Attributes
-    ----------
-    table : numpy.ndarray
-        [M, K, B] energy of a contact (nats) by moving atom, kind of atom and distance bin, see `SHAPE`.
-    trust : numpy.ndarray
-        [21] factor of minus the logarithm of the network's probability, by residue type.
-    """
-
-    table: np.ndarray
-    trust: np.ndarray
-
-    def energies(
-        self, xyz: np.ndarray, mask: np.ndarray, row: np.ndarray, aatype: np.ndarray, around: Surroundings
-    ) -> np.ndarray:
-        """[V] energy (nats) of the contacts of each candidate; see `contacts` for the arguments."""
-        total = np.zeros(len(row))
-        flat = self.table.ravel()
-        for candidate, place in contacts(xyz, mask, row, aatype, around):
-            total += np.bincount(candidate, flat[place], len(row))
-        return total
-
-    def to_json(self) -> str:
-        """For the metadata of a model file; the table in 16 bits."""
-        table = base64.b64encode(self.table.astype("<f2").tobytes()).decode()
-        about = {"moving": N_MOVING, "kinds": KINDS, "edges": EDGES}
-        trust = [round(float(x), 5) for x in self.trust]
-        return json.dumps(about | {"table": table, "trust": trust})
-
-
-def read_potential(path: Path) -> ContactPotential | None:
-    """The potential in a model file's metadata; None where there is none.
-
-    Raises
-    ------
-    BindraeError
-        When it is damaged or of other kinds of atoms than this version's.
-    """
-    with safe_open(path, "pt") as file:
-        text = (file.metadata() or {}).get(METADATA_KEY)
-    if text is None:
-        return None
-    try:
-        found = json.loads(text)
-        if (found["moving"], tuple(found["kinds"]), tuple(found["edges"])) != (N_MOVING, KINDS, EDGES):
-            raise ValueError("other kinds of atoms or distances")
-        table = np.frombuffer(base64.b64decode(found["table"]), "<f2").astype(np.float64).reshape(SHAPE)
-        trust = np.array(found["trust"], dtype=float)
-        if trust.shape != (aa.N_TYPES,) or not (np.isfinite(table).all() and np.isfinite(trust).all()):
-            raise ValueError("values that cannot be")
-    except (ValueError, KeyError, TypeError) as error:
-        raise BindraeError(
-            f"{path}: the contact potential in its metadata is damaged ({error!r})",
-            "fit it anew: python -m bindrae.prediction.contact_fit",
-        ) from None
-    return ContactPotential(table, trust)
+    for v, slot, j, distance in near_atoms(xyz, mask, row, several, around, EDGES[-1]):
+        place = np.searchsorted(edges, distance)  # the upper edge belongs to its bin
+        atom = atom_kinds()[1][aatype[row[v]], slot]
+        yield v, (atom * SHAPE[1] + around.kind[j]) * SHAPE[2] + place

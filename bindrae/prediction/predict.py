@@ -18,11 +18,11 @@ from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.stage1 import Stage1, Stage1Output, load_model
 from bindrae.prediction.beside import OtherMolecules, other_molecules
 from bindrae.prediction.confidence import Calibrations, read_calibrations
-from bindrae.prediction.contacts import ContactPotential, read_potential
 from bindrae.prediction.inputs import Complex, read_complex
 from bindrae.prediction.keep import keep_far, keep_named, keep_unbuildable, kept_sidechains
 from bindrae.prediction.links import note_unmade, stated_bonds
 from bindrae.prediction.obstacles import Bond
+from bindrae.prediction.potential import ContactPotential, read_potential
 from bindrae.prediction.refine import Arrangements, Scene, build_unrefined, draw_unrefined
 from bindrae.prediction.rotamers import HeadInputs, mass_around, propose_rotamers, run_model
 

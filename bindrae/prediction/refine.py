@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from bindrae.geometry.kinematics import angles_to_circle
-from bindrae.prediction.contacts import ContactPotential, Surroundings
+from bindrae.prediction.contacts import Surroundings
 from bindrae.prediction.polish import polish
+from bindrae.prediction.potential import ContactPotential
 from bindrae.prediction.reach import reach_partners
 from bindrae.prediction.rotamers import Rotamers
 from bindrae.prediction.scene import Scene, build_unrefined
-from bindrae.prediction.search import best_combination, candidate_energies, sample_arrangements
+from bindrae.prediction.search import best_combination, candidate_energies, costs_in_place, sample_arrangements
+from bindrae.prediction.surroundings import OPEN_NATS, SURE, Near, SurroundingsNetwork, find_near
 
 __all__ = [
     "POLISH_WEIGHT", "WEIGHT", "Arrangements", "Refined", "Scene", "build_unrefined", "draw_unrefined", "refine_chis",
@@ -27,7 +29,7 @@ OVERLAP_BESIDE_CONTACTS = 0.4
 POLISH_WEIGHT = 200.0
 """The same in the gradient steps, where a turn of one standard deviation costs half a nat."""
 
-_ROUNDS = 3  # of asking for contacts; what changes after that is little
+_ROUNDS = 2  # of asking for contacts; a third gains nothing
 
 
 @dataclass
@@ -89,27 +91,80 @@ class Arrangements:
             scene.linked.numpy(), scene.obstacles, weight if potential is None else weight * OVERLAP_BESIDE_CONTACTS,
         )  # fmt: skip
         self.state = best_combination(self.energies, seed)
+        self.trusted = trust * self.surprise
         if potential is not None:
-            self._weigh_contacts(potential, seed)
+            self._weigh_contacts(potential)
 
-    def surroundings(self) -> Surroundings:
-        """What a side chain touches: all others as they are arranged, and the obstacles."""
+    def costs(self) -> np.ndarray:
+        """[V] costs of all candidates, each with all others as they are arranged (nats)."""
+        pairs = zip(*self.energies.by_residue(), strict=True)
+        return np.concatenate([costs_in_place(alone, beside, self.state) for alone, beside in pairs])
+
+    def probabilities(self, costs: np.ndarray) -> np.ndarray:
+        """[V] probabilities of each residue's candidates by their `costs`."""
+        first = self.energies.first[:-1]
+        p = np.exp(np.minimum.reduceat(costs, first)[self.row] - costs)
+        return np.asarray(p / np.add.reduceat(p, first)[self.row])
+
+    def open_candidates(self, costs: np.ndarray) -> np.ndarray:
+        """[V] whether a candidate is little worse than its residue's best, and not the only one such."""
+        near = costs < np.minimum.reduceat(costs, self.energies.first[:-1])[self.row] + OPEN_NATS
+        return np.asarray(near & (np.bincount(self.row, near) > 1)[self.row])
+
+    def surroundings(self, costs: np.ndarray | None = None) -> Surroundings:
+        """What a side chain touches: all others as they are arranged, and the obstacles.
+
+        With `costs`, atoms of a side chain whose candidate is not likely are marked as not sure.
+        """
         chosen = self.energies.first[:-1] + self.state
+        sure = np.full(len(chosen), True) if costs is None else self.probabilities(costs)[chosen] >= SURE
         return Surroundings.of(
             self.xyz[chosen].double().numpy(), self.mask[chosen].numpy(), self.scene.aatype.numpy(),
-            self.scene.obstacles,
+            self.scene.obstacles, sure,
         )  # fmt: skip
 
-    def _weigh_contacts(self, potential: ContactPotential, seed: int) -> None:
-        """Ask what contacts are worth with the others where they are, arrange anew, and again."""
+    def near(self, costs: np.ndarray) -> tuple[np.ndarray, Near]:
+        """[V] which candidates `costs` leave open, and what stands around those."""
+        asked = self.open_candidates(costs)
+        xyz, mask, kind = self.xyz.double().numpy(), self.mask.numpy(), self.scene.aatype.numpy()
+        return asked, find_near(xyz, mask, self.row, kind, asked, self.surroundings(costs))
+
+    def _weigh_contacts(self, potential: ContactPotential) -> None:
+        """Ask what contacts are worth with the others where they are, let every residue choose, and again.
+
+        What a contact is worth was asked for where the others stand. A search that moves them all at once would mostly
+        find arrangements that the answers were not given for.
+        """
         alone = self.energies.alone
         xyz, mask, kind = self.xyz.double().numpy(), self.mask.numpy(), self.scene.aatype.numpy()
         for _ in range(_ROUNDS):
             before = self.state
             self.energies.alone = alone + potential.energies(xyz, mask, self.row, kind, self.surroundings())
-            self.state = best_combination(self.energies, seed)
+            if potential.surroundings is not None:
+                self.energies.alone = self.energies.alone + self._surroundings_energy(potential.surroundings)
+            self.state = self._best_in_place()
             if (before == self.state).all():
                 break
+
+    @torch.no_grad()
+    def _surroundings_energy(self, network: SurroundingsNetwork) -> np.ndarray:
+        """[V] what the network adds to the candidates that are open (nats)."""
+        costs = self.costs()
+        asked, near = self.near(costs)
+        energy = network(
+            near, torch.as_tensor(self.surprise).float(), torch.as_tensor(costs - self.trusted).float(),
+            self.scene.aatype[self.row],
+        ).double().numpy()  # fmt: skip
+        # Only differences mean something: the mean of the open ones stays, and with it the distance to the others.
+        energy = np.where(asked, energy, 0.0)
+        mean = np.bincount(self.row, energy) / np.maximum(1, np.bincount(self.row, asked))
+        return np.where(asked, energy - mean[self.row], 0.0)
+
+    def _best_in_place(self) -> np.ndarray:
+        """[N] place of each residue's best candidate with all others where they are."""
+        costs, first = self.costs(), self.energies.first[:-1]
+        best = np.flatnonzero(costs == np.minimum.reduceat(costs, first)[self.row])
+        return np.asarray(best[np.unique(self.row[best], return_index=True)[1]] - first)
 
     def best(self) -> Refined:
         """The arrangement of least cost."""

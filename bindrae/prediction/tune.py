@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
 from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, find_clashes
 from bindrae.model.stage1 import Stage1, load_model
-from bindrae.prediction.contacts import read_potential
+from bindrae.prediction.potential import read_potential
 from bindrae.prediction.refine import POLISH_WEIGHT, WEIGHT, Refined, Scene, build_unrefined, refine_chis
 from bindrae.prediction.rotamers import HeadInputs, Rotamers, mass_around, propose_rotamers, run_model
 from bindrae.prediction.side_parser import side_parser
@@ -139,6 +139,11 @@ def main() -> None:
     rows: dict[str, Callable[[Trial], Refined]] = {"crystal": crystal, "model alone": Trial.unrefined}
     if potential is not None:
         rows["refined without contacts"] = lambda trial: refine_chis(trial.scene, trial.circle, trial.rotamers)
+        if potential.surroundings is not None:
+            pairs = replace(potential, surroundings=None)
+            rows["refined with contacts alone"] = lambda trial: refine_chis(
+                trial.scene, trial.circle, trial.rotamers, potential=pairs
+            )
     for weight in map(float, given.weights.split(",")):
         for polish in map(float, given.polish.split(",")):
 

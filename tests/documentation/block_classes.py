@@ -84,6 +84,7 @@ CLASSES: dict[str, dict[str, str]] = {
         "bindrae predict protein.pdb ligand.sdf -o holo.pdb": RUN,
         "from pathlib import Path": PYTHON,
         "python -m bindrae.prediction.contact_fit results/mydata/data model.safetensors --processes 2": SLOW,
+        "python -m bindrae.prediction.surroundings_fit results/mydata/data model.safetensors --processes 2": SLOW,
         "python -m bindrae.prediction.tune results/mydata/data model.safetensors --weights 10,20,40 --polish 120,200": (
             SLOW
         ),

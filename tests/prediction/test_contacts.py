@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +27,15 @@ from bindrae.prediction.contact_fit import Evidence, fit_potential, gather_evide
 from bindrae.prediction.contacts import (
     EDGES,
     KINDS,
-    METADATA_KEY,
     SHAPE,
-    ContactPotential,
     atom_kinds,
     contacts,
     obstacle_kinds,
-    read_potential,
 )
+from bindrae.prediction.potential import CONTACTS_KEY, ContactPotential, read_potential
 from bindrae.prediction.predict import Predictor
 from bindrae.prediction.refine import OVERLAP_BESIDE_CONTACTS, WEIGHT, Arrangements, refine_chis
+from bindrae.prediction.search import best_combination
 from bindrae.prediction.tune import try_sample
 
 
@@ -142,6 +142,32 @@ def test_what_a_contact_is_worth_decides_and_trust_weighs_against_it() -> None:
     assert chi1(potential_of(table, trust=5.0)) == pytest.approx(own, abs=1e-4)
 
 
+def test_residues_choose_twice_each_with_all_others_where_they_are() -> None:
+    sample = random_sample(25, 6)
+    scene = scene_of(sample)
+    table = np.random.default_rng(2).normal(size=SHAPE)
+    made = Arrangements(scene, *staggered(sample), potential=potential_of(table))
+
+    by_hand = Arrangements(scene, *staggered(sample), potential=potential_of(np.zeros(SHAPE)))
+    energies, start = by_hand.energies, by_hand.energies.alone.copy()
+    by_hand.state = best_combination(energies)  # where the search ends
+    kind, xyz, mask = scene.aatype.numpy(), by_hand.xyz.double().numpy(), by_hand.mask.numpy()
+    states = [by_hand.state]
+    for _ in range(2):
+        worth = potential_of(table).energies(xyz, mask, by_hand.row, kind, by_hand.surroundings())
+        energies.alone = start + worth
+        chosen = []
+        for r in range(len(kind)):
+            others = [by_hand.state.copy() for _ in range(energies.first[r + 1] - energies.first[r])]
+            for place, state in enumerate(others):
+                state[r] = place
+            chosen.append(int(np.argmin([energies.total(state) for state in others])))
+        by_hand.state = np.array(chosen)
+        states.append(by_hand.state)
+    assert not any((a == b).all() for a, b in pairwise(states))
+    assert made.state.tolist() == by_hand.state.tolist()
+
+
 def told_by(potential: ContactPotential, residues: int, seed: int) -> Evidence:
     """Residues that choose among four candidates with random contacts as a potential says."""
     rng = np.random.default_rng(seed)
@@ -245,6 +271,6 @@ def test_a_damaged_potential_is_an_error(model_path: Path, tmp_path: Path, key: 
         text = json.dumps(json.loads(potential_of(np.zeros(SHAPE)).to_json()) | {key: value})
     with safe_open(model_path, "pt") as file:
         metadata = dict(file.metadata())
-    save_file(load_file(model_path), tmp_path / "m.safetensors", metadata | {METADATA_KEY: text})
+    save_file(load_file(model_path), tmp_path / "m.safetensors", metadata | {CONTACTS_KEY: text})
     with pytest.raises(BindraeError, match="contact potential"):
         read_potential(tmp_path / "m.safetensors")
