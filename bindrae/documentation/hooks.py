@@ -1,16 +1,19 @@
-"""What mkdocs calls while it builds the site (``hooks:`` in mkdocs.yml)."""
+"""What mkdocs calls while it builds the site (``hooks:`` in mkdocs.yml).
+
+The package has no need of mkdocs, and every module of it can be imported without: functions import what they use of it.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from mkdocs.exceptions import PluginError
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+from typing import TYPE_CHECKING, Any
 
 from bindrae.documentation import figures, pages
+
+if TYPE_CHECKING:
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 _OPTIONAL = "attention-"  # figures of this part of the benchmark are left out until it has been run
 
@@ -21,6 +24,8 @@ def _root(config: Any) -> Path:
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that stand outside docs/."""
+    from mkdocs.structure.files import File
+
     for source, at in pages.PAGES.items():
         path = _root(config) / source
         if path.is_file():
@@ -30,6 +35,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
     """Fill blocks, mark the places of figures, turn links."""
+    from mkdocs.structure.files import File
+
     root = _root(config)
     linked = pages.with_links(pages.with_places(markdown), page.file.src_uri, root)
     for name in linked.files:
@@ -45,6 +52,8 @@ def on_page_content(content: str, config: Any, **_: Any) -> str:
 
 @cache
 def _draw(name: str, root: Path) -> str | None:
+    from mkdocs.exceptions import PluginError
+
     known = {**figures.FIGURES, **figures.recorded(root)}
     if name in known:
         return known[name].svg()
@@ -55,6 +64,8 @@ def _draw(name: str, root: Path) -> str | None:
 
 def on_post_build(config: Any) -> None:
     """Refuse a site that would load anything from elsewhere."""
+    from mkdocs.exceptions import PluginError
+
     site = Path(config["site_dir"])
     for path in sorted(path for path in site.rglob("*") if path.suffix in (".html", ".css")):
         if found := pages.foreign_resources(path.read_text()):
