@@ -140,16 +140,17 @@ class Arrangements:
         for _ in range(_ROUNDS):
             before = self.state
             self.energies.alone = alone + potential.energies(xyz, mask, self.row, kind, self.surroundings())
+            costs = self.costs()
             if potential.surroundings is not None:
-                self.energies.alone = self.energies.alone + self._surroundings_energy(potential.surroundings)
-            self.state = self._best_in_place()
+                added = self._surroundings_energy(potential.surroundings, costs)
+                self.energies.alone, costs = self.energies.alone + added, costs + added
+            self.state = self._best(costs)
             if (before == self.state).all():
                 break
 
     @torch.no_grad()
-    def _surroundings_energy(self, network: SurroundingsNetwork) -> np.ndarray:
-        """[V] what the network adds to the candidates that are open (nats)."""
-        costs = self.costs()
+    def _surroundings_energy(self, network: SurroundingsNetwork, costs: np.ndarray) -> np.ndarray:
+        """[V] what the network adds to the candidates that `costs` leave open (nats)."""
         asked, near = self.near(costs)
         energy = network(
             near, torch.as_tensor(self.surprise).float(), torch.as_tensor(costs - self.trusted).float(),
@@ -160,9 +161,9 @@ class Arrangements:
         mean = np.bincount(self.row, energy) / np.maximum(1, np.bincount(self.row, asked))
         return np.where(asked, energy - mean[self.row], 0.0)
 
-    def _best_in_place(self) -> np.ndarray:
-        """[N] place of each residue's best candidate with all others where they are."""
-        costs, first = self.costs(), self.energies.first[:-1]
+    def _best(self, costs: np.ndarray) -> np.ndarray:
+        """[N] place of the candidate of least cost of each residue."""
+        first = self.energies.first[:-1]
         best = np.flatnonzero(costs == np.minimum.reduceat(costs, first)[self.row])
         return np.asarray(best[np.unique(self.row[best], return_index=True)[1]] - first)
 
