@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from bindrae.chem import residues as aa
 from bindrae.prediction.obstacles import Obstacles
+from bindrae.prediction.overlap import close_pairs
 
 EDGES = (2.8, 3.0, 3.2, 3.4, 3.6, 3.8, 4.0, 4.25, 4.5, 5.0)
 """Upper edges of the distance bins (A); what is farther apart is no contact."""
@@ -103,56 +103,17 @@ class Surroundings:
     xyz: np.ndarray  # [A, 3] angstrom
     kind: np.ndarray  # [A] index into `KINDS`
     row: np.ndarray  # [A] residue, -1 for what is no protein
-    sure: np.ndarray  # [A] bool, whether it is likely to be there
 
     @classmethod
-    def of(
-        cls, xyz: np.ndarray, mask: np.ndarray, aatype: np.ndarray, obstacles: Obstacles, sure: np.ndarray
-    ) -> Surroundings:
-        """From one arrangement: [N, 14, 3] atoms (A), [N, 14] mask, [N] types, [N] bool whether a side chain is sure.
-
-        Metals take no part.
-        """
+    def of(cls, xyz: np.ndarray, mask: np.ndarray, aatype: np.ndarray, obstacles: Obstacles) -> Surroundings:
+        """From one arrangement: [N, 14, 3] atoms (A), [N, 14] mask, [N] types. Metals take no part."""
         organic = obstacles.organic()
         row, slot = np.nonzero(mask)
         return cls(
             np.concatenate([xyz[row, slot], organic.xyz]),
             np.concatenate([atom_kinds()[0][aatype[row], slot], obstacle_kinds(organic.radius)]),
             np.concatenate([row, np.full(len(organic.xyz), -1)]),
-            np.concatenate([sure[row] | (slot < _FIRST_MOVING), np.full(len(organic.xyz), True)]),
         )
-
-
-def near_atoms(
-    xyz: np.ndarray, mask: np.ndarray, row: np.ndarray, asked: np.ndarray, around: Surroundings, reach: float
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """What stands near the moving atoms of candidates, their own residues apart.
-
-    Parameters
-    ----------
-    xyz, mask : numpy.ndarray
-        [V, 14, 3] (A) and [V, 14] atoms of each candidate.
-    row, asked : numpy.ndarray
-        [V] residue of each, and whether it is asked for.
-    around : Surroundings
-    reach : float
-        Largest distance (A).
-
-    Yields
-    ------
-    candidate, slot, other : numpy.ndarray
-        [P] candidate and slot of an atom, sorted, and the number of an atom of `around`.
-    distance : numpy.ndarray
-        [P] (A).
-    """
-    candidate, slot = np.nonzero(mask & asked[:, None] & (np.arange(aa.N_SLOTS) >= _FIRST_MOVING))
-    tree = cKDTree(around.xyz) if len(around.xyz) else None
-    for start in range(0, len(candidate) if tree is not None else 0, _ATOMS_AT_ONCE):
-        v, s = candidate[start : start + _ATOMS_AT_ONCE], slot[start : start + _ATOMS_AT_ONCE]
-        near = cKDTree(xyz[v, s]).sparse_distance_matrix(tree, reach, output_type="ndarray")
-        near = near[around.row[near["j"]] != row[v[near["i"]]]]
-        i = near["i"]
-        yield v[i], s[i], near["j"], near["v"]
 
 
 def contacts(
@@ -176,8 +137,13 @@ def contacts(
         [P] candidate of each contact, and its place in the flat table of `SHAPE`.
     """
     several = (np.bincount(row, minlength=len(aatype)) > 1)[row]
+    candidate, slot = np.nonzero(mask & several[:, None] & (np.arange(aa.N_SLOTS) >= _FIRST_MOVING))
     edges = np.array(EDGES)
-    for v, slot, j, distance in near_atoms(xyz, mask, row, several, around, EDGES[-1]):
+    for start in range(0, len(candidate), _ATOMS_AT_ONCE):
+        v, own = candidate[start : start + _ATOMS_AT_ONCE], slot[start : start + _ATOMS_AT_ONCE]
+        i, j, distance = close_pairs(xyz[v, own], around.xyz, EDGES[-1])
+        other = around.row[j] != row[v[i]]
+        i, j, distance = i[other], j[other], distance[other]
         place = np.searchsorted(edges, distance)  # the upper edge belongs to its bin
-        atom = atom_kinds()[1][aatype[row[v]], slot]
-        yield v, (atom * SHAPE[1] + around.kind[j]) * SHAPE[2] + place
+        atom = atom_kinds()[1][aatype[row[v[i]]], own[i]]
+        yield v[i], (atom * SHAPE[1] + around.kind[j]) * SHAPE[2] + place

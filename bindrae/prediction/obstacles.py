@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bindrae.chem.topology import CLASH_SEPARATION, residue_separation
+from bindrae.prediction.overlap import close_pairs
 
 _BONDED = 0.6
 """Atoms of a molecule closer than this share of their radii's sum are bonded, as `find_clashes` has it."""
@@ -63,6 +64,14 @@ class Obstacles:
             to_bond = residue_separation()[aatype[bond.row], slot[here], bond.slot]
             free[here] &= to_bond + 1 + self._steps_from(bond.atom)[atom[here]] >= CLASH_SEPARATION
         return free
+
+    def bonded_pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Atoms bonded to each other by their distance, each pair both ways: indices [P] and lengths [P] (A)."""
+        organic = np.flatnonzero(self.radius > 0)
+        i, j, length = close_pairs(self.xyz[organic], self.xyz[organic], 2 * _BONDED * self.radius.max(initial=0.0))
+        i, j = organic[i], organic[j]
+        bonded = (i != j) & (length < _BONDED * (self.radius[i] + self.radius[j]))
+        return i[bonded], j[bonded], length[bonded]
 
     def _steps_from(self, atom: int) -> np.ndarray:
         """[L] bonds from an obstacle to the others of its molecule, where they are few enough to matter."""

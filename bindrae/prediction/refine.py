@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,13 +11,21 @@ from torch import Tensor
 
 from bindrae.geometry.kinematics import angles_to_circle
 from bindrae.prediction.contacts import Surroundings
+from bindrae.prediction.neighbourhood import (
+    Near,
+    Standing,
+    find_near,
+    protein_directions,
+    standing_molecules,
+    standing_protein,
+)
 from bindrae.prediction.polish import polish
 from bindrae.prediction.potential import ContactPotential
 from bindrae.prediction.reach import reach_partners
 from bindrae.prediction.rotamers import Rotamers
 from bindrae.prediction.scene import Scene, build_unrefined
 from bindrae.prediction.search import best_combination, candidate_energies, costs_in_place, sample_arrangements
-from bindrae.prediction.surroundings import OPEN_NATS, SURE, Near, SurroundingsNetwork, find_near
+from bindrae.prediction.surroundings import OPEN_NATS, SurroundingsNetwork
 
 __all__ = [
     "POLISH_WEIGHT", "WEIGHT", "Arrangements", "Refined", "Scene", "build_unrefined", "draw_unrefined", "refine_chis",
@@ -30,6 +39,7 @@ POLISH_WEIGHT = 200.0
 """The same in the gradient steps, where a turn of one standard deviation costs half a nat."""
 
 _ROUNDS = 2  # of asking for contacts; a third gains nothing
+_AT_ONCE = 4_000  # candidates that the network is asked about together
 
 
 @dataclass
@@ -90,6 +100,7 @@ class Arrangements:
             self.xyz.double().numpy(), self.mask.numpy(), self.row, -trust * self.surprise, kind,
             scene.linked.numpy(), scene.obstacles, weight if potential is None else weight * OVERLAP_BESIDE_CONTACTS,
         )  # fmt: skip
+        self._alone = self.energies.alone
         self.state = best_combination(self.energies, seed)
         self.trusted = trust * self.surprise
         if potential is not None:
@@ -111,23 +122,40 @@ class Arrangements:
         near = costs < np.minimum.reduceat(costs, self.energies.first[:-1])[self.row] + OPEN_NATS
         return np.asarray(near & (np.bincount(self.row, near) > 1)[self.row])
 
-    def surroundings(self, costs: np.ndarray | None = None) -> Surroundings:
-        """What a side chain touches: all others as they are arranged, and the obstacles.
-
-        With `costs`, atoms of a side chain whose candidate is not likely are marked as not sure.
-        """
-        chosen = self.energies.first[:-1] + self.state
-        sure = np.full(len(chosen), True) if costs is None else self.probabilities(costs)[chosen] >= SURE
+    def surroundings(self) -> Surroundings:
+        """What a side chain touches: all others as they are arranged, and the obstacles."""
+        chosen = self._chosen()
         return Surroundings.of(
             self.xyz[chosen].double().numpy(), self.mask[chosen].numpy(), self.scene.aatype.numpy(),
-            self.scene.obstacles, sure,
+            self.scene.obstacles,
         )  # fmt: skip
 
-    def near(self, costs: np.ndarray) -> tuple[np.ndarray, Near]:
-        """[V] which candidates `costs` leave open, and what stands around those."""
-        asked = self.open_candidates(costs)
-        xyz, mask, kind = self.xyz.double().numpy(), self.mask.numpy(), self.scene.aatype.numpy()
-        return asked, find_near(xyz, mask, self.row, kind, asked, self.surroundings(costs))
+    def standing(self, costs: np.ndarray) -> Standing:
+        """What candidates may come near: all others as they are arranged, or by `costs` may be, and the obstacles."""
+        protein = standing_protein(
+            self.xyz.double().numpy(), self._directions, self.mask.numpy(), self.row, self._chosen(),
+            self.probabilities(costs), self.scene.aatype.numpy(), self.scene.linked.numpy(),
+        )  # fmt: skip
+        return Standing.joined([protein, self._molecules])
+
+    def near(self, candidates: np.ndarray, standing: Standing) -> Near:
+        """What stands around some candidates, which are numbered anew from 0."""
+        xyz, mask = self.xyz[candidates].double().numpy(), self.mask[candidates].numpy()
+        row, kind = self.row[candidates], self.scene.aatype.numpy()
+        return find_near(xyz, self._directions[candidates], mask, row, kind, standing)
+
+    @cached_property
+    def _directions(self) -> np.ndarray:
+        kind = self.scene.aatype.numpy()[self.row]
+        return protein_directions(self.xyz.double().numpy(), self.mask.numpy(), kind)
+
+    @cached_property
+    def _molecules(self) -> Standing:
+        return standing_molecules(self.scene.obstacles)
+
+    def _chosen(self) -> np.ndarray:
+        """[N] candidate of each residue as it is arranged."""
+        return np.asarray(self.energies.first[:-1] + self.state)
 
     def _weigh_contacts(self, potential: ContactPotential) -> None:
         """Ask what contacts are worth with the others where they are, let every residue choose, and again.
@@ -135,29 +163,39 @@ class Arrangements:
         What a contact is worth was asked for where the others stand. A search that moves them all at once would mostly
         find arrangements that the answers were not given for.
         """
-        alone = self.energies.alone
-        xyz, mask, kind = self.xyz.double().numpy(), self.mask.numpy(), self.scene.aatype.numpy()
         for _ in range(_ROUNDS):
-            before = self.state
-            self.energies.alone = alone + potential.energies(xyz, mask, self.row, kind, self.surroundings())
-            costs = self.costs()
+            before, costs = self.state, self.contact_costs(potential)
             if potential.surroundings is not None:
-                added = self._surroundings_energy(potential.surroundings, costs)
+                added = self._added(potential.surroundings, costs)
                 self.energies.alone, costs = self.energies.alone + added, costs + added
             self.state = self._best(costs)
             if (before == self.state).all():
                 break
 
+    def contact_costs(self, potential: ContactPotential) -> np.ndarray:
+        """[V] costs of all candidates, contacts by the potential among them, with all others as they are arranged."""
+        xyz, mask, kind = self.xyz.double().numpy(), self.mask.numpy(), self.scene.aatype.numpy()
+        self.energies.alone = self._alone + potential.energies(xyz, mask, self.row, kind, self.surroundings())
+        return self.costs()
+
     @torch.no_grad()
-    def _surroundings_energy(self, network: SurroundingsNetwork, costs: np.ndarray) -> np.ndarray:
+    def surroundings_energy(self, network: SurroundingsNetwork, candidates: np.ndarray, costs: np.ndarray) -> Tensor:
+        """Energies of some candidates by the network, [K] nats; `costs` [V] with all others as they are arranged."""
+        standing = self.standing(costs)
+        surprise, rest = (torch.as_tensor(x).float() for x in (self.surprise, costs - self.trusted))
+        kind = self.scene.aatype[self.row]
+        parts = [
+            network(self.near(own, standing), surprise[own], rest[own], kind[own], self.circle[own, 3:])
+            for own in np.split(candidates, range(_AT_ONCE, len(candidates), _AT_ONCE))
+        ]
+        return torch.cat(parts)
+
+    def _added(self, network: SurroundingsNetwork, costs: np.ndarray) -> np.ndarray:
         """[V] what the network adds to the candidates that `costs` leave open (nats)."""
-        asked, near = self.near(costs)
-        energy = network(
-            near, torch.as_tensor(self.surprise).float(), torch.as_tensor(costs - self.trusted).float(),
-            self.scene.aatype[self.row],
-        ).double().numpy()  # fmt: skip
+        asked = self.open_candidates(costs)
+        energy = np.zeros(len(costs))
+        energy[asked] = self.surroundings_energy(network, np.flatnonzero(asked), costs).double().numpy()
         # Only differences mean something: the mean of the open ones stays, and with it the distance to the others.
-        energy = np.where(asked, energy, 0.0)
         mean = np.bincount(self.row, energy) / np.maximum(1, np.bincount(self.row, asked))
         return np.where(asked, energy - mean[self.row], 0.0)
 

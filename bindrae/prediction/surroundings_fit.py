@@ -25,7 +25,8 @@ from bindrae.prediction.potential import SURROUNDINGS_KEY, ContactPotential, rea
 from bindrae.prediction.refine import Arrangements
 from bindrae.prediction.side_parser import side_parser
 from bindrae.prediction.side_pool import gather_side
-from bindrae.prediction.surroundings import Near, SurroundingsNetwork
+from bindrae.prediction.neighbourhood import Near
+from bindrae.prediction.surroundings import SurroundingsNetwork
 from bindrae.prediction.tune import Trial
 
 EPOCHS = 4
@@ -46,6 +47,7 @@ class Choice:
     rest: np.ndarray  # [V] float32 what it costs beside that, with all others in place
     base: np.ndarray  # [V] float32 what the search takes it to cost
     aatype: np.ndarray  # [V]
+    chi: np.ndarray  # [V, 4, 2] float16 (sin, cos)
     residue: np.ndarray  # [V] number of its residue among those that choose, non-decreasing
     right: np.ndarray  # [2, V] bool, chi1 and all chis within 20 degrees of the truth
 
@@ -53,12 +55,12 @@ class Choice:
 def gather_choices(potential: ContactPotential, trial: Trial) -> Choice:
     """What the residues of a complex of known structure choose from, arranged by the potential."""
     made = Arrangements(trial.scene, trial.circle, trial.rotamers, polish_weight=0.0, potential=potential)
-    costs = made.costs()
-    asked, near = made.near(costs)
+    costs = made.contact_costs(potential)
+    asked = made.open_candidates(costs)
+    near = made.near(np.flatnonzero(asked), made.standing(costs))
     row = made.row[asked]
     defined = trial.sample["torsion_mask"][:, 3:].numpy()[row]
     wrong = (trial.candidate_errors(made.circle[asked], row) >= ACCURACY_DEG[0]) & defined
-    near.candidate = (np.cumsum(asked) - 1)[near.candidate].astype(np.int32)
     right = np.stack([~wrong[:, 0], ~wrong.any(1)]) & defined[:, 0]
     return Choice(
         near,
@@ -66,6 +68,7 @@ def gather_choices(potential: ContactPotential, trial: Trial) -> Choice:
         (costs - made.trusted)[asked].astype(np.float32),
         costs[asked].astype(np.float32),
         trial.scene.aatype.numpy()[row],
+        made.circle[asked, 3:].half().numpy(),
         np.unique(row, return_inverse=True)[1],
         right,
     )
@@ -143,7 +146,8 @@ def fit_network(choices: Sequence[Choice], epochs: int = EPOCHS, seed: int = 0) 
 def total_energy(network: SurroundingsNetwork, choice: Choice) -> Tensor:
     """[V] what the search takes a candidate to cost, and what the network adds (nats)."""
     surprise, rest, base = (torch.as_tensor(x) for x in (choice.surprise, choice.rest, choice.base))
-    return base + network(choice.near, surprise, rest, torch.as_tensor(choice.aatype))
+    aatype, chi = torch.as_tensor(choice.aatype), torch.as_tensor(choice.chi).float()
+    return base + network(choice.near, surprise, rest, aatype, chi)
 
 
 def _batches(count: int, epochs: int, seed: int) -> Iterator[list[int]]:

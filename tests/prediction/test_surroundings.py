@@ -12,6 +12,7 @@ import pytest
 import torch
 from batches import random_sample
 from test_contacts import potential_of
+from test_neighbourhood import arrangement
 from test_refine import extended, scene_of, staggered
 from torch.nn import functional as F
 
@@ -21,11 +22,12 @@ from bindrae.errors import BindraeError
 from bindrae.model.export import rewrite_metadata
 from bindrae.prediction import surroundings_fit
 from bindrae.prediction.contact_fit import store
-from bindrae.prediction.contacts import KINDS, N_MOVING, SHAPE, atom_kinds, moving_kinds
+from bindrae.prediction.contacts import N_MOVING, SHAPE, atom_kinds, moving_kinds
+from bindrae.prediction.neighbourhood import CHANNELS, REACH, Near
 from bindrae.prediction.potential import SURROUNDINGS_KEY, ContactPotential, read_potential
 from bindrae.prediction.predict import Predictor
 from bindrae.prediction.refine import Arrangements, refine_chis
-from bindrae.prediction.surroundings import OPEN_NATS, REACH, SURE, Near, SurroundingsNetwork, find_near
+from bindrae.prediction.surroundings import OPEN_NATS, STEPS, WIDTH, SurroundingsNetwork
 from bindrae.prediction.surroundings_fit import (
     Choice,
     fit_model,
@@ -37,12 +39,6 @@ from bindrae.prediction.surroundings_fit import (
 from bindrae.prediction.tune import try_sample
 
 
-def arrangement(seed: int = 0, n: int = 30) -> Arrangements:
-    sample = random_sample(n, seed)
-    tip = sample["atom14"][n // 2, :3] + torch.tensor([1.5, 1.5, 1.5])
-    return Arrangements(scene_of(sample, tip), *staggered(sample))
-
-
 def random_network(seed: int = 0) -> SurroundingsNetwork:
     """A network none of whose weights is 0."""
     torch.manual_seed(seed)
@@ -52,34 +48,11 @@ def random_network(seed: int = 0) -> SurroundingsNetwork:
     return network.requires_grad_(False)
 
 
-def energies(network: SurroundingsNetwork, made: Arrangements, near: Near, costs: np.ndarray) -> torch.Tensor:
-    surprise, rest = (torch.as_tensor(x).float() for x in (made.surprise, costs - made.trusted))
-    return network(near, surprise, rest, made.scene.aatype[made.row])
-
-
-def test_what_is_near_is_all_within_reach_but_the_residue_itself() -> None:
-    made = arrangement()
+def handed(made: Arrangements) -> tuple[np.ndarray, np.ndarray, Near]:
+    """Costs, candidates that they leave open, and what stands around those."""
     costs = made.costs()
-    asked, near = made.near(costs)
-    around = made.surroundings(costs)
-    kind = made.scene.aatype.numpy()
-    assert 10 < asked.sum() < len(asked)
-    expected = [
-        (v, slot) for v in np.flatnonzero(asked) for slot in np.flatnonzero(made.mask.numpy()[v]) if slot > aa.SLOT_CB
-    ]
-    atoms = [atom_kinds()[1][kind[made.row[v]], slot] for v, slot in expected]
-    assert near.candidate.tolist() == [v for v, _ in expected]
-    assert near.atom.tolist() == atoms
-    for at, (v, slot) in enumerate(expected):
-        last = near.first[at + 1] if at + 1 < len(near.first) else len(near.kind)
-        d = np.linalg.norm(around.xyz - made.xyz.double().numpy()[v, slot], axis=1)
-        there = np.flatnonzero((d <= REACH) & (around.row != made.row[v]))
-        told = sorted(zip((2 * around.kind[there] + ~around.sure[there]).tolist(), d[there].tolist(), strict=True))
-        found = slice(near.first[at], last)
-        pairs = sorted(zip(near.kind[found].tolist(), near.distance[found].tolist(), strict=True))
-        assert np.array(pairs).ravel() == pytest.approx(np.array(told).ravel(), abs=4e-3)
-    assert {KINDS[k // 2] for k in near.kind} >= {"ligand C", "backbone O", "CB"}
-    assert set(near.kind % 2) == {0, 1}
+    asked = np.flatnonzero(made.open_candidates(costs))
+    return costs, asked, made.near(asked, made.standing(costs))
 
 
 def test_only_candidates_near_the_best_are_asked_and_only_where_there_are_several() -> None:
@@ -95,72 +68,103 @@ def test_only_candidates_near_the_best_are_asked_and_only_where_there_are_severa
     assert np.log(p[1] / p[0]) == pytest.approx(costs[0] - costs[1], abs=1e-6)
 
 
-def test_side_chains_are_sure_by_their_probability_and_all_else_always() -> None:
-    made = arrangement(1)
-    costs = made.costs()
-    around = made.surroundings(costs)
-    p = made.probabilities(costs)[made.energies.first[:-1] + made.state]
-    assert 0 < (p < SURE).sum() < len(p)
-    moves = np.isin(around.kind, np.unique(moving_kinds())) & (around.row >= 0)
-    assert around.sure[~moves].all()
-    assert (around.sure[moves] == (p[around.row[moves]] >= SURE)).all()
-    assert made.surroundings().sure.all()
+def weight_by_hand(near: Near, pair: int) -> dict[int, float]:
+    """What share each learnt vector has in one neighbour, by its number."""
+    d = max(float(near.distance[pair]), STEPS[0])
+    low = max(k for k, step in enumerate(STEPS[:-1]) if step <= d)
+    part = (d - STEPS[low]) / (STEPS[low + 1] - STEPS[low])
+    shares = {low: 1 - part} | ({low + 1: part} if low + 2 < len(STEPS) else {})
+    own, other = near.own_cosine[pair] / 127, near.other_cosine[pair] / 127
+    place = int(near.channel[pair]) * len(STEPS)
+    return {
+        (place + step) * 4 + k: share * angle * near.weight[pair] / 255
+        for step, share in shares.items()
+        for k, angle in enumerate((1.0, own, other, own * other))
+    }
 
 
 def test_an_energy_is_that_of_its_definition() -> None:
     """Atom by atom and neighbour by neighbour."""
     network, made = random_network(), arrangement(2)
-    costs = made.costs()
-    _, near = made.near(costs)
-    found = energies(network, made, near, costs)
-    kinds = made.scene.aatype.numpy()[made.row]
-    expected = network.trust[kinds] * torch.as_tensor(made.surprise) + network.rest[kinds] * torch.as_tensor(
-        costs - made.trusted
-    )
+    costs, asked, near = handed(made)
+    found = made.surroundings_energy(network, asked, costs)
+    kinds = made.scene.aatype.numpy()[made.row[asked]]
+    surprise, rest = torch.as_tensor(made.surprise[asked]), torch.as_tensor((costs - made.trusted)[asked])
+    expected = network.trust[kinds] * surprise + network.rest[kinds] * rest
+    atoms = torch.zeros(len(asked), WIDTH)
     for at, (v, atom) in enumerate(zip(near.candidate, near.atom, strict=True)):
-        last = near.first[at + 1] if at + 1 < len(near.first) else len(near.kind)
-        summed = torch.zeros(network.near.shape[-1])
-        for kind, d in zip(near.kind[near.first[at] : last], near.distance[near.first[at] : last], strict=True):
-            low, part = int(d / 0.25), float(d) / 0.25 - int(d / 0.25)
-            vector = (1 - part) * network.near[kind, low] + part * network.near[kind, low + 1]
-            summed += min(1.0, REACH - float(d)) * vector
+        summed = torch.zeros(WIDTH)
+        for pair in range(near.first[at], near.first[at + 1]):
+            for place, share in weight_by_hand(near, pair).items():
+                summed += share * network.near[place]
         own = int(moving_kinds()[atom])
         x = F.silu(summed @ (network.read + network.read_kind[own] + network.read_atom[atom]) + network.bias[atom])
         x = x + F.silu(network.mix(x))
         expected[v] += x @ (network.energy_kind[own] + network.energy_atom[atom]) + summed @ network.direct[atom]
+        atoms[v] += x
+    chi = made.circle[asked, 3:] * torch.as_tensor(aa.CHI_MASK)[kinds].unsqueeze(-1)
+    nats = torch.stack([surprise.clamp(-12, 12), rest.clamp(-12, 12)], 1).float() / 4
+    x = network.from_atoms(atoms) + network.from_features(torch.cat([chi.flatten(1), nats], 1))
+    x = F.silu(x + network.from_type[kinds])
+    expected += (x + F.silu(network.join(x))) @ network.energy_joined
     assert found.abs().max() > 1.0
-    assert torch.allclose(found.double(), expected.double(), atol=2e-3, rtol=1e-4)
+    assert torch.allclose(found.double(), expected.double(), atol=2e-3, rtol=1e-3)
 
 
-def test_energies_do_not_depend_on_place_or_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, made = random_network(), arrangement(4)
-    costs = made.costs()
-    asked, near = made.near(costs)
-    first = energies(network, made, near, costs)
-    around = made.surroundings(costs)
-    order = np.random.default_rng(0).permutation(len(around.row))
-    turn, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
-    for name in ("xyz", "kind", "row", "sure"):
-        setattr(around, name, getattr(around, name)[order])
-    around.xyz = around.xyz @ turn.T + 20.0
-    monkeypatch.setattr("bindrae.prediction.contacts._ATOMS_AT_ONCE", 7)
-    xyz = made.xyz.double().numpy() @ turn.T + 20.0
-    again = find_near(xyz, made.mask.numpy(), made.row, made.scene.aatype.numpy(), asked, around)
-    assert torch.allclose(first, energies(network, made, again, costs), atol=5e-3)
+def test_candidates_asked_in_parts_are_worth_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, made = random_network(), arrangement(3)
+    costs, asked, _ = handed(made)
+    whole = made.surroundings_energy(network, asked, costs)
+    monkeypatch.setattr("bindrae.prediction.refine._AT_ONCE", 7)
+    assert len(asked) > 20
+    assert torch.allclose(whole, made.surroundings_energy(network, asked, costs), atol=1e-4)
+
+
+def test_the_gradient_is_that_of_the_energy() -> None:
+    network, made = random_network(), arrangement(5)
+    network.requires_grad_(True)
+    _, asked, near = handed(made)
+    kinds = made.scene.aatype[made.row[asked]]
+    zero = torch.zeros(len(asked))
+
+    def total() -> torch.Tensor:
+        return network(near, zero, zero, kinds, made.circle[asked, 3:]).sum()
+
+    total().backward()
+    assert network.near.grad is not None
+    place = int(network.near.grad.abs().argmax())
+    slope = float(network.near.grad.flatten()[place])
+    values = []
+    for step in (-1e-2, 1e-2):
+        with torch.no_grad():
+            network.near.view(-1)[place] += step
+            values.append(float(total()))
+            network.near.view(-1)[place] -= step
+    assert slope == pytest.approx((values[1] - values[0]) / 2e-2, rel=2e-2)
+
+
+def near_of(distances: list[float], channel: int = 6, angle: float = 0.0) -> Near:
+    """One moving atom, and what stands around it."""
+    count = len(distances)
+    cosine = np.full(count, round(127 * angle), np.int8)
+    return Near(
+        np.zeros(1, np.int32), np.zeros(1, np.int16), np.array([0, count]), np.full(count, channel, np.uint8),
+        np.array(distances, np.float16), cosine, cosine, np.full(count, 255, np.uint8),
+    )  # fmt: skip
 
 
 def test_nothing_jumps_where_an_atom_comes_into_reach() -> None:
     network = random_network()
 
-    def energy(distances: list[float]) -> float:
-        near = Near(
-            np.zeros(1, np.int32), np.zeros(1, np.int16), np.zeros(1, np.int64),
-            np.full(len(distances), 6, np.uint8), np.array(distances, np.float16),
-        )  # fmt: skip
-        return float(network(near, torch.zeros(1), torch.zeros(1), torch.zeros(1, dtype=torch.int64)))
+    def energy(distances: list[float], angle: float = 0.0) -> float:
+        zero = torch.zeros(1)
+        near = near_of(distances, angle=angle)
+        return float(network(near, zero, zero, zero.long(), torch.zeros(1, 4, 2)))
 
-    assert energy([REACH - 0.002]) == pytest.approx(energy([]), abs=0.02)
-    assert energy([4.0]) != pytest.approx(energy([]), abs=0.02)
+    assert energy([REACH - 0.002]) == pytest.approx(energy([]), abs=0.1)
+    assert energy([4.0]) != pytest.approx(energy([]), abs=0.5)
+    assert energy([1.0]) == energy([STEPS[0]])
+    assert energy([3.0], 0.9) != pytest.approx(energy([3.0], -0.9), abs=0.02)
     # Two neighbours are not worth the sum of one each, which is what the network is for.
     assert energy([4.0, 4.0]) - energy([]) != pytest.approx(2 * (energy([4.0]) - energy([])), abs=0.02)
 
@@ -170,9 +174,8 @@ def test_the_loss_is_the_conditional_likelihood_of_both_meanings_of_right() -> N
     residue = np.array([0, 0, 0, 1, 1, 2, 2])
     right = np.array([[1, 1, 0, 0, 1, 0, 0], [1, 0, 0, 0, 1, 0, 0]], bool)  # residue 2 has no right candidate
     energy = rng.normal(size=7)
-    near = Near(np.zeros(0, np.int32), np.zeros(0, np.int16), np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0))
     zero = np.zeros(7, np.float32)
-    choice = Choice(near, zero, zero, zero, np.zeros(7, int), residue, right)
+    choice = Choice(near_of([]), zero, zero, zero, np.zeros(7, int), np.zeros((7, 4, 2)), residue, right)
     p = np.exp(-energy)
     expected = sum(
         -math.log(p[(residue == r) & meaning].sum() / p[residue == r].sum()) for meaning in right for r in (0, 1)
@@ -187,19 +190,20 @@ def one_partner(residues: int, seed: int) -> Choice:
     """Serines of two candidates, of which the right one has exactly one oxygen near: no sum over contacts tells."""
     rng = np.random.default_rng(seed)
     og = atom_kinds()[1][aa.TYPE_OF_NAME["SER"], aa.ATOM14_NAMES[aa.TYPE_OF_NAME["SER"]].index("OG")]
-    oxygen = 2 * KINDS.index("backbone O")
+    oxygen = CHANNELS.index("backbone O")
     count = np.where(rng.random((residues, 1)) < 0.5, [[1, 0]], [[1, 2]])
     swap = rng.random(residues) < 0.5
     count[swap] = count[swap, ::-1]
     flat = count.ravel()
-    first = np.cumsum(flat) - flat
     near = Near(
-        np.arange(2 * residues, dtype=np.int32), np.full(2 * residues, og, np.int16), first,
-        np.full(flat.sum(), oxygen, np.uint8), np.full(flat.sum(), 2.8, np.float16),
+        np.arange(2 * residues, dtype=np.int32), np.full(2 * residues, og, np.int16), np.append(0, np.cumsum(flat)),
+        np.full(flat.sum(), oxygen, np.uint8), np.full(flat.sum(), 2.8, np.float16), np.zeros(flat.sum(), np.int8),
+        np.zeros(flat.sum(), np.int8), np.full(flat.sum(), 255, np.uint8),
     )  # fmt: skip
     zero = np.zeros(2 * residues, np.float32)
     kind = np.full(2 * residues, aa.TYPE_OF_NAME["SER"])
-    return Choice(near, zero, zero, zero, kind, np.repeat(np.arange(residues), 2), np.tile(flat == 1, (2, 1)))
+    chi = np.zeros((2 * residues, 4, 2), np.float16)
+    return Choice(near, zero, zero, zero, kind, chi, np.repeat(np.arange(residues), 2), np.tile(flat == 1, (2, 1)))
 
 
 def test_the_fit_learns_what_no_sum_over_contacts_can_say() -> None:
@@ -235,8 +239,8 @@ def test_choices_are_of_residues_with_several_open_candidates(predictor: Predict
     # Its parts are those that prediction hands to the network.
     network = random_network()
     costs = made.costs()
-    added = energies(network, made, made.near(costs)[1], costs)[asked]
-    assert torch.allclose(total_energy(network, choice), torch.as_tensor(choice.base) + added, atol=1e-4)
+    added = made.surroundings_energy(network, np.flatnonzero(asked), costs)
+    assert torch.allclose(total_energy(network, choice), torch.as_tensor(choice.base) + added, rtol=1e-3, atol=1e-2)
 
 
 def with_network(network: SurroundingsNetwork) -> ContactPotential:
@@ -285,7 +289,7 @@ def test_the_model_file_carries_the_network(model_path: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("reach", 5.0), ("kinds", ["C"]), ("weights", "AAAA"), ("sizes", [1, 1]), ("moving", 3)]
+    ("key", "value"), [("steps", [5.0]), ("channels", ["C"]), ("weights", "AAAA"), ("width", 1), ("moving", 3)]
 )
 def test_a_damaged_network_is_an_error(model_path: Path, tmp_path: Path, key: str, value: object) -> None:
     out = tmp_path / "m.safetensors"
@@ -321,6 +325,5 @@ def test_the_command_fits_on_a_side(
     potential = read_potential(out)
     assert potential is not None
     assert potential.surroundings is not None
-    assert potential.surroundings.near.shape == (2 * len(KINDS), 26, 16)
     assert potential.surroundings.bias.shape[0] == N_MOVING
     assert potential.surroundings.direct.abs().max() > 0
