@@ -30,7 +30,7 @@ from bindrae.evaluation.noise_trial import (
     score_trial,
 )
 from bindrae.model.stage1 import load_model
-from bindrae.prediction.potential import ContactPotential, read_potential
+from bindrae.prediction.surroundings import SurroundingsNetwork, read_surroundings
 from bindrae.prediction.rotamers import run_model
 from bindrae.progress import track
 
@@ -43,7 +43,7 @@ SHARES = [
 
 
 def measure(
-    network: Network, dataset: ShardDataset, levels: list[float], seed: int, potential: ContactPotential | None = None
+    network: Network, dataset: ShardDataset, levels: list[float], seed: int, surroundings: SurroundingsNetwork | None = None
 ) -> dict[float, pd.DataFrame]:
     """Disturb the backbones of complexes and score what the network makes of them.
 
@@ -55,7 +55,7 @@ def measure(
     levels : list of float
         Noise (A), see `disturb`. All levels move a complex in the same directions.
     seed : int
-    potential : ContactPotential, optional
+    surroundings : SurroundingsNetwork, optional
         Of the refinement.
 
     Returns
@@ -69,7 +69,7 @@ def measure(
         names = {"id": identifier, "cluster": str(dataset.facts[identifier]["cluster"])}
         for level in levels:
             given = disturb(sample, level, noise_generator(seed, identifier))
-            found = answer(network, identifier, given, potential)
+            found = answer(network, identifier, given, surroundings)
             tables[level].append(score_trial(sample, given, found).assign(**names))
     return {level: pd.concat(parts, ignore_index=True) for level, parts in tables.items()}
 
@@ -198,7 +198,7 @@ def main(arguments: list[str] | None = None) -> None:
     model = load_model(given.model)
     dataset = even_part(ShardDataset(DataLayout(given.data), given.side), given.limit)
     tables = measure(
-        partial(run_model, model), dataset, parse_levels(given.noise), given.seed, read_potential(given.model)
+        partial(run_model, model), dataset, parse_levels(given.noise), given.seed, read_surroundings(given.model)
     )
     entries = results(tables, given.bootstrap, given.seed)
     first = next(iter(tables.values()))

@@ -27,7 +27,7 @@ from bindrae.prediction.confidence import (
     reliability,
     top_half_accuracy,
 )
-from bindrae.prediction.potential import ContactPotential, read_potential
+from bindrae.prediction.surroundings import SurroundingsNetwork, read_surroundings
 from bindrae.prediction.refine import refine_chis
 from bindrae.prediction.side_parser import side_parser
 from bindrae.prediction.tune import try_sample
@@ -36,7 +36,7 @@ from bindrae.progress import track
 Judged = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def judge_sample(model: Stage1, identifier: str, sample: Sample, potential: ContactPotential | None = None) -> Judged:
+def judge_sample(model: Stage1, identifier: str, sample: Sample, surroundings: SurroundingsNetwork | None = None) -> Judged:
     """Probability and success of every defined chi1 of a complex, on its true backbone.
 
     Parameters
@@ -45,7 +45,7 @@ def judge_sample(model: Stage1, identifier: str, sample: Sample, potential: Cont
     identifier : str
     sample : dict of str to Tensor
         As `ShardDataset` gives it.
-    potential : ContactPotential, optional
+    surroundings : SurroundingsNetwork, optional
         Of the refinement.
 
     Returns
@@ -56,7 +56,7 @@ def judge_sample(model: Stage1, identifier: str, sample: Sample, potential: Cont
     trial = try_sample(model, identifier, sample)
     defined = sample["torsion_mask"][:, 3].numpy()
     judged: Judged = {}
-    refined = refine_chis(trial.scene, trial.circle, trial.rotamers, potential=potential)
+    refined = refine_chis(trial.scene, trial.circle, trial.rotamers, surroundings=surroundings)
     for name, found in (("refined", refined), ("unrefined", trial.unrefined())):
         error = trial.chi_errors(found.circle)[:, 0]
         judged[name] = trial.chi1_probability(found.circle)[defined], (error < ACCURACY_DEG[0])[defined]
@@ -115,9 +115,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.model)
     dataset = even_part(ShardDataset(DataLayout(arguments.data), arguments.side), arguments.max_complexes)
-    potential = read_potential(arguments.model)
+    surroundings = read_surroundings(arguments.model)
     judged = [
-        judge_sample(model, *dataset[i], potential) for i in track(range(len(dataset)), len(dataset), "calibrate")
+        judge_sample(model, *dataset[i], surroundings) for i in track(range(len(dataset)), len(dataset), "calibrate")
     ]
     if len(dataset) > 1:
         print(report(judged[1::2], fit(judged[::2]), "one half, calibrated on the other"))

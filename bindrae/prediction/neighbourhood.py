@@ -16,25 +16,24 @@ import numpy as np
 from scipy.sparse import coo_matrix
 
 from bindrae.chem import residues as aa
-from bindrae.prediction.contacts import KINDS, SIDE_KINDS, atom_kinds
+from bindrae.prediction.kinds import KINDS, SIDE_KINDS, atom_kinds
 from bindrae.prediction.obstacles import Obstacles
 from bindrae.prediction.overlap import close_pairs
 
-REACH = 6.0
+REACH = 5.5
 """Of an atom's surroundings (A)."""
+NEAREST = 2.5
+"""Distances below are taken for this one (A)."""
 SURE = 0.8
 """Probability of its candidate from which a side chain is taken to stand where it is."""
-RARE = 0.03
+RARE = 0.1
 """Probability below which a candidate of another side chain stands nowhere."""
 
-N_PROTEIN = len(KINDS) - 4  # without the kinds of the potential for other molecules
-_BACKBONE_KINDS = KINDS[len(SIDE_KINDS) : N_PROTEIN]
 MOLECULE_KINDS = (
     "flat C", "other C", "N of two bonds", "N of three bonds", "end O", "inner O", "S or P", "other element", "metal",
 )  # fmt: skip
 CHANNELS = (
-    *SIDE_KINDS, *_BACKBONE_KINDS, *(f"perhaps {kind}" for kind in SIDE_KINDS),
-    *(f"molecule: {kind}" for kind in MOLECULE_KINDS),
+    *KINDS, *(f"perhaps {kind}" for kind in SIDE_KINDS), *(f"molecule: {kind}" for kind in MOLECULE_KINDS)
 )  # fmt: skip
 """Kinds of atoms around, told apart by whether a side chain is sure to be there, and finer for other molecules."""
 
@@ -67,7 +66,7 @@ class Near:
     atom: np.ndarray  # [A] int16 number of the moving atom, see `contacts.atom_kinds`
     first: np.ndarray  # [A + 1] int64 first of its neighbours, and where the last one's end
     channel: np.ndarray  # [P] uint8 index into `CHANNELS`
-    distance: np.ndarray  # [P] float16 (A)
+    distance: np.ndarray  # [P] uint8, 0 at `NEAREST` and below, 255 at `REACH`
     own_cosine: np.ndarray  # [P] int8, 127 times the cosine between the atom's direction and the way to the other
     other_cosine: np.ndarray  # [P] int8, the same at the other atom
     weight: np.ndarray  # [P] uint8, 255 times the probability that it is there
@@ -129,7 +128,7 @@ def standing_protein(
     r, slot = np.nonzero(mask[chosen] & (sure[:, None] | ~moves))
     there = Standing(xyz[chosen[r], slot], kind[aatype[r], slot], arranged[r, slot], np.ones(len(r)), r)
     v, slot = np.nonzero(mask & (~sure[row] & (probability >= RARE))[:, None] & moves)
-    channel = kind[aatype[row[v]], slot] + N_PROTEIN
+    channel = kind[aatype[row[v]], slot] + len(KINDS)
     perhaps = Standing(xyz[v, slot], channel, direction[v, slot], probability[v], row[v])
     return Standing.joined([there, perhaps])
 
@@ -189,23 +188,30 @@ def find_near(
     other = standing.row[j] != row[candidate[i]]
     shape = (len(candidate), max(1, len(standing.row)))
     # Sorted by atom: much faster than by a sort, of which nothing more is asked.
-    table = coo_matrix((distance[other], (i[other], j[other])), shape).tocsr()
-    i, j, distance = np.repeat(np.arange(shape[0]), np.diff(table.indptr)), table.indices, table.data
-    way = (standing.xyz[j] - at[i]) / np.maximum(distance, 1e-6)[:, None]
+    pairs = coo_matrix((distance[other].astype(np.float32), (i[other], j[other])), shape)
+    pairs.has_canonical_format = True  # no pair is there twice
+    table = pairs.tocsr()
+    counts, j, distance = np.diff(table.indptr), table.indices, table.data
+    own_cosine, other_cosine = np.zeros((2, len(j)), np.float32)
+    for axis in range(3):  # one coordinate at a time: several times faster than rows of three
+        way = standing.xyz[:, axis].astype(np.float32)[j] - np.repeat(at[:, axis].astype(np.float32), counts)
+        own_cosine += way * np.repeat(points[:, axis].astype(np.float32), counts)
+        other_cosine -= way * standing.direction[:, axis].astype(np.float32)[j]
+    scale = 127.0 / np.maximum(distance, 1e-3)
     return Near(
         candidate.astype(np.int32),
         atom_of[aatype[row[candidate]], slot].astype(np.int16),
         table.indptr.astype(np.int64),
-        standing.channel[j].astype(np.uint8),
-        distance.astype(np.float16),
-        _cosine(way, points[i]),
-        _cosine(-way, standing.direction[j]),
-        np.rint(255 * standing.weight[j]).astype(np.uint8),
+        standing.channel.astype(np.uint8)[j],
+        np.rint((np.maximum(distance, NEAREST) - NEAREST) * (255.0 / (REACH - NEAREST))).astype(np.uint8),
+        _in_bytes(own_cosine * scale),
+        _in_bytes(other_cosine * scale),
+        np.rint(255 * standing.weight).astype(np.uint8)[j],
     )
 
 
-def _cosine(way: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    return np.rint(127 * np.clip(np.einsum("pk,pk->p", way, direction), -1.0, 1.0)).astype(np.int8)
+def _in_bytes(cosine: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(cosine), -127, 127).astype(np.int8)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from bindrae.prediction.inputs import Complex, read_complex
 from bindrae.prediction.keep import keep_far, keep_named, keep_unbuildable, kept_sidechains
 from bindrae.prediction.links import note_unmade, stated_bonds
 from bindrae.prediction.obstacles import Bond
-from bindrae.prediction.potential import ContactPotential, read_potential
+from bindrae.prediction.surroundings import SurroundingsNetwork, read_surroundings
 from bindrae.prediction.refine import Arrangements, Scene, build_unrefined, draw_unrefined
 from bindrae.prediction.rotamers import HeadInputs, mass_around, propose_rotamers, run_model
 
@@ -42,13 +42,13 @@ class PredictionOptions:
 
 @dataclass
 class Predictor:
-    """A trained model with its identity, its calibration and its contact potential."""
+    """A trained model with its identity, its calibration and its network of surroundings."""
 
     model: Stage1
     path: Path
     sha256: str
     calibrations: Calibrations
-    potential: ContactPotential | None = None
+    surroundings: SurroundingsNetwork | None = None
 
     @classmethod
     def load(cls, path: Path | None = None) -> Predictor:
@@ -66,7 +66,7 @@ class Predictor:
                 f"{path} reads embeddings of a protein language model, which `bindrae predict` does not make",
                 "use a model that was trained with embed.plm: none",
             )
-        return cls(model, path, sha256_file(path), read_calibrations(path), read_potential(path))
+        return cls(model, path, sha256_file(path), read_calibrations(path), read_surroundings(path))
 
 
 def shipped_weights() -> Path:
@@ -165,7 +165,7 @@ def _samples(
     rotamers = propose_rotamers(output, inputs, scene.movable) if wanted else None
     arrangements = None
     if options.refine and rotamers is not None:
-        arrangements = Arrangements(scene, circle, rotamers, seed=options.seed, potential=predictor.potential)
+        arrangements = Arrangements(scene, circle, rotamers, seed=options.seed, surroundings=predictor.surroundings)
     samples = []
     for number in range(options.samples):
         rng = np.random.default_rng((options.seed, number))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from bindrae.geometry.kinematics import angles_to_circle
-from bindrae.prediction.contacts import Surroundings
 from bindrae.prediction.neighbourhood import (
     Near,
     Standing,
@@ -20,7 +19,6 @@ from bindrae.prediction.neighbourhood import (
     standing_protein,
 )
 from bindrae.prediction.polish import polish
-from bindrae.prediction.potential import ContactPotential
 from bindrae.prediction.reach import reach_partners
 from bindrae.prediction.rotamers import Rotamers
 from bindrae.prediction.scene import Scene, build_unrefined
@@ -33,12 +31,12 @@ __all__ = [
 
 WEIGHT = 10.0
 """Cost of an overlap of 1 A (nats) in the search; chosen with `bindrae.prediction.tune`, see docs/prediction.md."""
-OVERLAP_BESIDE_CONTACTS = 0.4
-"""Share of that cost where a contact potential tells what is too close; chosen in the same way."""
+OVERLAP_BESIDE_NETWORK = 0.4
+"""Share of that cost where a network tells what is too close; chosen in the same way."""
 POLISH_WEIGHT = 200.0
 """The same in the gradient steps, where a turn of one standard deviation costs half a nat."""
 
-_ROUNDS = 2  # of asking for contacts; a third gains nothing
+_ROUNDS = 2  # of asking what surroundings are worth; a third gains nothing
 _AT_ONCE = 4_000  # candidates that the network is asked about together
 
 
@@ -70,8 +68,8 @@ class Arrangements:
         The same in the gradient steps that follow the choice; 0 leaves these out.
     seed : int
         Of the search.
-    potential : ContactPotential, optional
-        What contacts are worth, and how much the other costs count beside them.
+    surroundings : SurroundingsNetwork, optional
+        Says what a side chain's surroundings are worth; overlaps then count less.
     """
 
     @torch.no_grad()
@@ -83,7 +81,7 @@ class Arrangements:
         weight: float = WEIGHT,
         polish_weight: float = POLISH_WEIGHT,
         seed: int = 0,
-        potential: ContactPotential | None = None,
+        surroundings: SurroundingsNetwork | None = None,
     ) -> None:
         self.scene, self.polish_weight = scene, polish_weight
         rotamers = reach_partners(scene, circle, rotamers)
@@ -92,22 +90,20 @@ class Arrangements:
         row, place = torch.nonzero(there, as_tuple=True)
         kind = scene.aatype.numpy()
         self.row, self.surprise = row.numpy(), -rotamers.log_p[row, place].double().numpy()
-        trust = 1.0 if potential is None else potential.trust[kind[self.row]]
         self.spread = rotamers.spread[row, place]
         self.circle = torch.cat([circle[row, :3], angles_to_circle(rotamers.chi[row, place])], dim=1)
         self.xyz, self.mask = scene.build(self.circle, row)
         self.energies = candidate_energies(
-            self.xyz.double().numpy(), self.mask.numpy(), self.row, -trust * self.surprise, kind,
-            scene.linked.numpy(), scene.obstacles, weight if potential is None else weight * OVERLAP_BESIDE_CONTACTS,
+            self.xyz.double().numpy(), self.mask.numpy(), self.row, -self.surprise, kind,
+            scene.linked.numpy(), scene.obstacles, weight if surroundings is None else weight * OVERLAP_BESIDE_NETWORK,
         )  # fmt: skip
-        self._alone = self.energies.alone
         self.state = best_combination(self.energies, seed)
-        self.trusted = trust * self.surprise
-        if potential is not None:
-            self._weigh_contacts(potential)
+        self.added = np.zeros_like(self.surprise)  # by the network (nats)
+        if surroundings is not None:
+            self.choose_in_place(surroundings)
 
     def costs(self) -> np.ndarray:
-        """[V] costs of all candidates, each with all others as they are arranged (nats)."""
+        """[V] costs of all candidates without the network, each with all others as they are arranged (nats)."""
         pairs = zip(*self.energies.by_residue(), strict=True)
         return np.concatenate([costs_in_place(alone, beside, self.state) for alone, beside in pairs])
 
@@ -121,14 +117,6 @@ class Arrangements:
         """[V] whether a candidate is little worse than its residue's best, and not the only one such."""
         near = costs < np.minimum.reduceat(costs, self.energies.first[:-1])[self.row] + OPEN_NATS
         return np.asarray(near & (np.bincount(self.row, near) > 1)[self.row])
-
-    def surroundings(self) -> Surroundings:
-        """What a side chain touches: all others as they are arranged, and the obstacles."""
-        chosen = self._chosen()
-        return Surroundings.of(
-            self.xyz[chosen].double().numpy(), self.mask[chosen].numpy(), self.scene.aatype.numpy(),
-            self.scene.obstacles,
-        )  # fmt: skip
 
     def standing(self, costs: np.ndarray) -> Standing:
         """What candidates may come near: all others as they are arranged, or by `costs` may be, and the obstacles."""
@@ -157,32 +145,24 @@ class Arrangements:
         """[N] candidate of each residue as it is arranged."""
         return np.asarray(self.energies.first[:-1] + self.state)
 
-    def _weigh_contacts(self, potential: ContactPotential) -> None:
-        """Ask what contacts are worth with the others where they are, let every residue choose, and again.
+    def choose_in_place(self, network: SurroundingsNetwork) -> None:
+        """Ask what surroundings are worth with the others where they are, let every residue choose, and again.
 
-        What a contact is worth was asked for where the others stand. A search that moves them all at once would mostly
-        find arrangements that the answers were not given for.
+        What surroundings are worth was asked for where the others stand. A search that moves them all at once would
+        mostly find arrangements that the answers were not given for.
         """
         for _ in range(_ROUNDS):
-            before, costs = self.state, self.contact_costs(potential)
-            if potential.surroundings is not None:
-                added = self._added(potential.surroundings, costs)
-                self.energies.alone, costs = self.energies.alone + added, costs + added
-            self.state = self._best(costs)
+            before, costs = self.state, self.costs()
+            self.added = self._worth(network, costs)
+            self.state = self._best(costs + self.added)
             if (before == self.state).all():
                 break
-
-    def contact_costs(self, potential: ContactPotential) -> np.ndarray:
-        """[V] costs of all candidates, contacts by the potential among them, with all others as they are arranged."""
-        xyz, mask, kind = self.xyz.double().numpy(), self.mask.numpy(), self.scene.aatype.numpy()
-        self.energies.alone = self._alone + potential.energies(xyz, mask, self.row, kind, self.surroundings())
-        return self.costs()
 
     @torch.no_grad()
     def surroundings_energy(self, network: SurroundingsNetwork, candidates: np.ndarray, costs: np.ndarray) -> Tensor:
         """Energies of some candidates by the network, [K] nats; `costs` [V] with all others as they are arranged."""
         standing = self.standing(costs)
-        surprise, rest = (torch.as_tensor(x).float() for x in (self.surprise, costs - self.trusted))
+        surprise, rest = (torch.as_tensor(x).float() for x in (self.surprise, costs - self.surprise))
         kind = self.scene.aatype[self.row]
         parts = [
             network(self.near(own, standing), surprise[own], rest[own], kind[own], self.circle[own, 3:])
@@ -190,7 +170,7 @@ class Arrangements:
         ]
         return torch.cat(parts)
 
-    def _added(self, network: SurroundingsNetwork, costs: np.ndarray) -> np.ndarray:
+    def _worth(self, network: SurroundingsNetwork, costs: np.ndarray) -> np.ndarray:
         """[V] what the network adds to the candidates that `costs` leave open (nats)."""
         asked = self.open_candidates(costs)
         energy = np.zeros(len(costs))
@@ -218,7 +198,8 @@ class Arrangements:
         temperature : float
             1 draws as the model says; less, closer to the best.
         """
-        return self._finish(sample_arrangements(self.energies, self.state, rng, temperature))
+        energies = replace(self.energies, alone=self.energies.alone + self.added)
+        return self._finish(sample_arrangements(energies, self.state, rng, temperature))
 
     @torch.no_grad()
     def _finish(self, state: np.ndarray) -> Refined:
@@ -241,13 +222,13 @@ def refine_chis(
     weight: float = WEIGHT,
     polish_weight: float = POLISH_WEIGHT,
     seed: int = 0,
-    potential: ContactPotential | None = None,
+    surroundings: SurroundingsNetwork | None = None,
 ) -> Refined:
     """Side chains that the model finds likely and whose atoms overlap little, also with ligand and other molecules.
 
     See `Arrangements` for the arguments.
     """
-    return Arrangements(scene, circle, rotamers, weight, polish_weight, seed, potential).best()
+    return Arrangements(scene, circle, rotamers, weight, polish_weight, seed, surroundings).best()
 
 
 def draw_unrefined(circle: Tensor, rotamers: Rotamers, rng: np.random.Generator, temperature: float) -> Tensor:

@@ -1,8 +1,9 @@
-"""What the whole surroundings of a side chain are worth: a small network over the atoms near each of its atoms.
+"""What the surroundings of a side chain are worth: a small network over the atoms near each of its atoms.
 
-A contact potential adds up pairs, as if each contact were alone. Whether a hydroxyl group without a partner is bad
-depends on what else it touches, and how near a carbon may come on how tightly it is packed. So for each moving atom
-vectors that are learnt by kind, distance and angles are summed over the atoms around it, as atom-centred descriptors
+A network that has seen few structures knows too little of which atoms like each other's company. Energies of pairs, as
+in potentials of mean force, would treat each contact as if it were alone; but whether a hydroxyl group without a partner
+is bad depends on what else it touches, and how near a carbon may come on how tightly it is packed. So for each moving
+atom vectors that are learnt by kind, distance and angles are summed over the atoms around it, as atom-centred descriptors
 are (Behler & Parrinello, Phys. Rev. Lett. 98, 146401, 2007); layers that the atom shares with its kind turn the sum
 into an energy, and the atoms of a side chain together add another. Fitted by `bindrae.prediction.surroundings_fit`,
 as the conditional likelihood of the true side chain among candidates.
@@ -12,24 +13,30 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bindrae.chem import residues as aa
-from bindrae.prediction.contacts import N_MOVING, SIDE_KINDS, moving_kinds
-from bindrae.prediction.neighbourhood import CHANNELS, REACH, Near
+from bindrae.errors import BindraeError
+from bindrae.prediction.kinds import N_MOVING, SIDE_KINDS, moving_kinds
+from bindrae.prediction.neighbourhood import CHANNELS, NEAREST, REACH, Near
 
+SURROUNDINGS_KEY = "surroundings"
+"""Key of the model file's metadata that holds the network."""
 OPEN_NATS = 6.0
 """Candidates that cost more than their residue's best by this much are not asked."""
 
 WIDTH = 64
 """Length of all vectors."""
-STEPS = (2.5, 2.8, 3.0, 3.25, 3.5, 3.75, 4.0, 4.35, 4.8, 5.4, REACH)
-"""Distances (A) at which vectors are learnt; linear in between, and the same below the first."""
+STEPS = (NEAREST, 2.8, 3.0, 3.25, 3.5, 3.75, 4.0, 4.35, 4.8, REACH)
+"""Distances (A) at which vectors are learnt; linear in between."""
 N_ANGLES = 4
 """1, the cosine at either atom, and their product: what each vector is weighted by."""
 _FEATURES = 2 * aa.N_CHI + 2
@@ -140,6 +147,25 @@ class SurroundingsNetwork(nn.Module):
         return {"moving": N_MOVING, "channels": list(CHANNELS), "steps": list(STEPS), "width": WIDTH}
 
 
+def read_surroundings(path: Path) -> SurroundingsNetwork | None:
+    """The network in a model file's metadata; None where there is none.
+
+    Raises
+    ------
+    BindraeError
+        When it is damaged or of other sizes than this version's.
+    """
+    with safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get(SURROUNDINGS_KEY)
+    try:
+        return None if text is None else SurroundingsNetwork.from_json(text)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BindraeError(
+            f"{path}: the network of surroundings in its metadata is damaged or of another version ({error!r})",
+            "fit it anew: python -m bindrae.prediction.surroundings_fit DATA MODEL",
+        ) from None
+
+
 def descriptors(near: Near) -> csr_matrix:
     """How much of each learnt vector each atom's neighbours make up.
 
@@ -153,20 +179,30 @@ def descriptors(near: Near) -> csr_matrix:
     scipy.sparse.csr_matrix
         [A, channels * steps * angles] float32.
     """
-    steps = np.array(STEPS, np.float32)
-    distance = np.clip(near.distance.astype(np.float32), steps[0], steps[-1])
-    low = np.clip(np.searchsorted(steps, distance, side="right") - 1, 0, len(steps) - 2)
-    part = (distance - steps[low]) / np.diff(steps)[low]
+    low, part, beyond = _steps()
+    width = len(STEPS) * N_ANGLES
+    columns = near.channel.astype(np.int32) * width + (low * N_ANGLES)[near.distance]
+    places = columns[:, None] + np.arange(2 * N_ANGLES, dtype=np.int32)
+    weight = near.weight * np.float32(1 / 255)
+    own, other = (cosine * np.float32(1 / 127) for cosine in (near.own_cosine, near.other_cosine))
+    values = np.empty((len(weight), 2 * N_ANGLES), np.float32)
+    for place, share in ((0, (1 - part)[near.distance]), (N_ANGLES, beyond[near.distance])):
+        share = share * weight
+        values[:, place], values[:, place + 1], values[:, place + 2] = share, share * own, share * other
+        values[:, place + 3] = values[:, place + 1] * other
+    shape = (len(near.atom), len(CHANNELS) * width)
+    return csr_matrix((values.ravel(), places.ravel(), 2 * N_ANGLES * near.first), shape)
+
+
+@cache
+def _steps() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of the 256 distances: the step before, how far it is beyond, and the weight of the step behind."""
+    distance = NEAREST + np.arange(256) * (REACH - NEAREST) / 255
+    low = np.clip(np.searchsorted(STEPS, distance, side="right") - 1, 0, len(STEPS) - 2)
+    part = (distance - np.array(STEPS)[low]) / np.diff(STEPS)[low]
     # What is at REACH has no weight, so that nothing jumps there.
-    beyond = np.where(low == len(steps) - 2, 0.0, part).astype(np.float32)
-    weight = near.weight.astype(np.float32) / 255.0
-    own, other = (x.astype(np.float32) / 127.0 for x in (near.own_cosine, near.other_cosine))
-    angles = np.stack([weight, weight * own, weight * other, weight * own * other], axis=1)
-    values = np.concatenate([angles * (1.0 - part)[:, None], angles * beyond[:, None]], axis=1)
-    columns = ((near.channel.astype(np.int32) * len(STEPS) + low.astype(np.int32)) * N_ANGLES)[:, None]
-    columns = columns + np.arange(2 * N_ANGLES, dtype=np.int32)
-    shape = (len(near.atom), len(CHANNELS) * len(STEPS) * N_ANGLES)
-    return csr_matrix((values.ravel(), columns.ravel(), 2 * N_ANGLES * near.first), shape)
+    beyond = np.where(low == len(STEPS) - 2, 0.0, part)
+    return low.astype(np.int32), part.astype(np.float32), beyond.astype(np.float32)
 
 
 class _SparseProduct(torch.autograd.Function):

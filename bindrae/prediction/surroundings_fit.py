@@ -1,15 +1,16 @@
 """Fit the network of surroundings: ``python -m bindrae.prediction.surroundings_fit DATA MODEL``.
 
-The model file has a contact potential already (`bindrae.prediction.contact_fit`). Every residue with several candidates
-that the potential leaves open, the true side chain among them, says which it is, with all others where the potential
-puts them: their conditional likelihood, once for chi1 and once for all chis. Written into the model file's metadata;
-`bindrae.prediction.tune` shows on the validation side what it is worth.
+Every residue with several open candidates, the true side chain among them, says which it is, with all others where
+refinement puts them: their conditional likelihood, once for chi1 and once for all chis. Twice, since the network is
+asked about both: side chains as the search arranges them, then also as they stand when the network of the first time has
+chosen. Written into the model file's metadata; `bindrae.prediction.tune` shows on the validation side what it is worth.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,12 +22,11 @@ from torch import Tensor
 from bindrae.errors import BindraeError, exit_on_error
 from bindrae.evaluation.metrics import ACCURACY_DEG
 from bindrae.model.export import rewrite_metadata
-from bindrae.prediction.potential import SURROUNDINGS_KEY, ContactPotential, read_potential
-from bindrae.prediction.refine import Arrangements
+from bindrae.prediction.refine import OVERLAP_BESIDE_NETWORK, WEIGHT, Arrangements
 from bindrae.prediction.side_parser import side_parser
 from bindrae.prediction.side_pool import gather_side
 from bindrae.prediction.neighbourhood import Near
-from bindrae.prediction.surroundings import SurroundingsNetwork
+from bindrae.prediction.surroundings import SURROUNDINGS_KEY, SurroundingsNetwork
 from bindrae.prediction.tune import Trial
 
 EPOCHS = 4
@@ -52,10 +52,14 @@ class Choice:
     right: np.ndarray  # [2, V] bool, chi1 and all chis within 20 degrees of the truth
 
 
-def gather_choices(potential: ContactPotential, trial: Trial) -> Choice:
-    """What the residues of a complex of known structure choose from, arranged by the potential."""
-    made = Arrangements(trial.scene, trial.circle, trial.rotamers, polish_weight=0.0, potential=potential)
-    costs = made.contact_costs(potential)
+def gather_choices(network: SurroundingsNetwork | None, trial: Trial) -> Choice:
+    """What the residues of a complex of known structure choose from, arranged by search, or by a network after it."""
+    made = Arrangements(
+        trial.scene, trial.circle, trial.rotamers, weight=WEIGHT * OVERLAP_BESIDE_NETWORK, polish_weight=0.0
+    )
+    if network is not None:
+        made.choose_in_place(network)
+    costs = made.costs()
     asked = made.open_candidates(costs)
     near = made.near(np.flatnonzero(asked), made.standing(costs))
     row = made.row[asked]
@@ -65,7 +69,7 @@ def gather_choices(potential: ContactPotential, trial: Trial) -> Choice:
     return Choice(
         near,
         made.surprise[asked].astype(np.float32),
-        (costs - made.trusted)[asked].astype(np.float32),
+        (costs - made.surprise)[asked].astype(np.float32),
         costs[asked].astype(np.float32),
         trial.scene.aatype.numpy()[row],
         made.circle[asked, 3:].half().numpy(),
@@ -99,14 +103,16 @@ def _log_sum(x: Tensor, residue: Tensor, count: int) -> Tensor:
     return most + x.new_zeros(count).index_add(0, residue, torch.exp(x - most[residue])).log()
 
 
-def fit_network(choices: Sequence[Choice], epochs: int = EPOCHS, seed: int = 0) -> SurroundingsNetwork:
+def fit_network(
+    choices: Sequence[Choice], epochs: int = EPOCHS, threads: int = 1, seed: int = 0, start: SurroundingsNetwork | None = None
+) -> SurroundingsNetwork:
     """The network under which the true side chains are the likeliest.
 
     Parameters
     ----------
     choices : list of Choice
         Of complexes that the model knows no better than those it will be used on.
-    epochs, seed : int
+    epochs, threads, seed : int
 
     Raises
     ------
@@ -117,29 +123,37 @@ def fit_network(choices: Sequence[Choice], epochs: int = EPOCHS, seed: int = 0) 
     if not choices:
         raise BindraeError("no residue has several open candidates", "name more complexes: --max-complexes")
     torch.manual_seed(seed)
-    network = SurroundingsNetwork()
+    network = SurroundingsNetwork() if start is None else start.requires_grad_(True)
     optimizer = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_DECAY)
     batches = list(_batches(len(choices), epochs, seed))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min(1.0, (step + 1) / _WARMUP) * max(_LAST, 0.5 * (1 + np.cos(np.pi * step / len(batches)))),
     )
-    start, loss, told = time.monotonic(), 0.0, 0
-    for number, batch in enumerate(batches, start=1):
-        optimizer.zero_grad()
-        for choice in (choices[i] for i in batch):
-            one = negative_log_likelihood(total_energy(network, choice), choice)
-            (one / _RESIDUES).backward()
-            loss, told = loss + one.item(), told + int(choice.residue[-1]) + 1
-        torch.nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
-        optimizer.step()
-        schedule.step()
-        if number % -(-len(batches) // epochs) == 0 or number == len(batches):
-            seconds = time.monotonic() - start
-            print(
-                f"step {number} of {len(batches)}: loss {loss / told:.4f} nats a residue, {seconds:.0f} s", flush=True
-            )
-            loss, told = 0.0, 0
+    parameters = list(network.parameters())
+
+    def ask(choice: Choice) -> tuple[float, int, tuple[Tensor, ...]]:
+        loss = negative_log_likelihood(total_energy(network, choice), choice)
+        return loss.item(), int(choice.residue[-1]) + 1, torch.autograd.grad(loss / _RESIDUES, parameters)
+
+    began, loss, told = time.monotonic(), 0.0, 0
+    # Threads, since what takes time holds no lock; the sums are the same whatever their number.
+    with ThreadPoolExecutor(threads) as pool:
+        for number, batch in enumerate(batches, start=1):
+            answers = list(pool.map(ask, [choices[i] for i in batch]))
+            for place, parameter in enumerate(parameters):
+                parameter.grad = torch.stack([slopes[place] for _, _, slopes in answers]).sum(0)
+            torch.nn.utils.clip_grad_norm_(parameters, _CLIP_NORM)
+            optimizer.step()
+            schedule.step()
+            loss, told = loss + sum(one for one, _, _ in answers), told + sum(count for _, count, _ in answers)
+            if number % -(-len(batches) // (4 * epochs)) == 0 or number == len(batches):
+                seconds = time.monotonic() - began
+                print(
+                    f"step {number} of {len(batches)}: loss {loss / told:.4f} nats a residue, {seconds:.0f} s",
+                    flush=True,
+                )
+                loss, told = 0.0, 0
     return network.requires_grad_(False)
 
 
@@ -158,24 +172,16 @@ def _batches(count: int, epochs: int, seed: int) -> Iterator[list[int]]:
 
 
 def fit_model(data: Path, model: Path, side: str, most: int, processes: int, epochs: int, output: Path) -> None:
-    """Gather, fit, and write the model file with the network in its metadata.
-
-    Raises
-    ------
-    BindraeError
-        When the model file has no contact potential.
-    """
-    potential = read_potential(model)
-    if potential is None:
-        raise BindraeError(
-            f"{model} has no contact potential", "fit it first: python -m bindrae.prediction.contact_fit DATA MODEL"
-        )
-    potential.surroundings = None
-    choices = gather_side(partial(gather_choices, potential), data, model, side, most, processes, "surroundings")
-    residues = sum(int(choice.residue[-1]) + 1 for choice in choices if len(choice.residue))
-    print(f"{len(choices)} complexes, side {side}: {residues:,} residues choose among several candidates")
-    network = fit_network(choices, epochs)
-    rewrite_metadata(model, {SURROUNDINGS_KEY: network.to_json()}, output)
+    """Gather and fit, twice, and write the model file with the network in its metadata."""
+    choices: list[Choice] = []
+    network: SurroundingsNetwork | None = None
+    for arranged in ("by search", "by the network"):
+        found = gather_side(partial(gather_choices, network), data, model, side, most, processes, arranged)
+        residues = sum(int(choice.residue[-1]) + 1 for choice in found if len(choice.residue))
+        print(f"{len(found)} complexes, side {side}, arranged {arranged}: {residues:,} residues choose")
+        choices += found
+        network = fit_network(choices, epochs, processes, start=network)
+        rewrite_metadata(model, {SURROUNDINGS_KEY: network.to_json()}, output)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,10 +19,10 @@ from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
 from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, find_clashes
 from bindrae.model.stage1 import Stage1, load_model
-from bindrae.prediction.potential import read_potential
 from bindrae.prediction.refine import POLISH_WEIGHT, WEIGHT, Refined, Scene, build_unrefined, refine_chis
 from bindrae.prediction.rotamers import HeadInputs, Rotamers, mass_around, propose_rotamers, run_model
 from bindrae.prediction.side_parser import side_parser
+from bindrae.prediction.surroundings import read_surroundings
 from bindrae.progress import track
 
 
@@ -135,21 +135,18 @@ def main() -> None:
     model = load_model(given.model)
     dataset = even_part(ShardDataset(DataLayout(given.data), given.side), given.max_complexes)
     trials = [try_sample(model, *dataset[i]) for i in track(range(len(dataset)), len(dataset), "predict")]
-    potential = read_potential(given.model)
+    network = read_surroundings(given.model)
     rows: dict[str, Callable[[Trial], Refined]] = {"crystal": crystal, "model alone": Trial.unrefined}
-    if potential is not None:
-        rows["refined without contacts"] = lambda trial: refine_chis(trial.scene, trial.circle, trial.rotamers)
-        if potential.surroundings is not None:
-            pairs = replace(potential, surroundings=None)
-            rows["refined with contacts alone"] = lambda trial: refine_chis(
-                trial.scene, trial.circle, trial.rotamers, potential=pairs
-            )
+    if network is not None:
+        rows["refined without the network of surroundings"] = lambda trial: refine_chis(
+            trial.scene, trial.circle, trial.rotamers
+        )
     for weight in map(float, given.weights.split(",")):
         for polish in map(float, given.polish.split(",")):
 
             def refined(trial: Trial, weight: float = weight, polish: float = polish) -> Refined:
                 return refine_chis(
-                    trial.scene, trial.circle, trial.rotamers, weight=weight, polish_weight=polish, potential=potential
+                    trial.scene, trial.circle, trial.rotamers, weight=weight, polish_weight=polish, surroundings=network
                 )
 
             rows[f"refined, {weight:g} and {polish:g}"] = refined
