@@ -30,8 +30,8 @@ from bindrae.evaluation.noise_trial import (
     score_trial,
 )
 from bindrae.model.stage1 import load_model
-from bindrae.prediction.surroundings import SurroundingsNetwork, read_surroundings
 from bindrae.prediction.rotamers import run_model
+from bindrae.prediction.surroundings import SurroundingsNetwork, read_surroundings
 from bindrae.progress import track
 
 _STATES = ("input", "output", "input_fitted", "output_fitted")
@@ -43,7 +43,11 @@ SHARES = [
 
 
 def measure(
-    network: Network, dataset: ShardDataset, levels: list[float], seed: int, surroundings: SurroundingsNetwork | None = None
+    network: Network,
+    dataset: ShardDataset,
+    levels: list[float],
+    seed: int,
+    surroundings: SurroundingsNetwork | None = None,
 ) -> dict[float, pd.DataFrame]:
     """Disturb the backbones of complexes and score what the network makes of them.
 

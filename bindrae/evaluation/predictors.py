@@ -14,9 +14,9 @@ from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.stage1 import Stage1
 from bindrae.prediction.confidence import IDENTITY, Calibration
-from bindrae.prediction.surroundings import SurroundingsNetwork
 from bindrae.prediction.refine import Scene, refine_chis
 from bindrae.prediction.rotamers import mass_around, propose_rotamers, run_model
+from bindrae.prediction.surroundings import SurroundingsNetwork
 
 Atoms = tuple[np.ndarray, np.ndarray]
 """[N, 14, 3] atoms (A) and [N, 14] which of them are there."""

@@ -27,16 +27,18 @@ from bindrae.prediction.confidence import (
     reliability,
     top_half_accuracy,
 )
-from bindrae.prediction.surroundings import SurroundingsNetwork, read_surroundings
 from bindrae.prediction.refine import refine_chis
 from bindrae.prediction.side_parser import side_parser
+from bindrae.prediction.surroundings import SurroundingsNetwork, read_surroundings
 from bindrae.prediction.tune import try_sample
 from bindrae.progress import track
 
 Judged = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def judge_sample(model: Stage1, identifier: str, sample: Sample, surroundings: SurroundingsNetwork | None = None) -> Judged:
+def judge_sample(
+    model: Stage1, identifier: str, sample: Sample, surroundings: SurroundingsNetwork | None = None
+) -> Judged:
     """Probability and success of every defined chi1 of a complex, on its true backbone.
 
     Parameters

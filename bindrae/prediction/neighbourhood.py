@@ -203,14 +203,19 @@ def find_near(
         atom_of[aatype[row[candidate]], slot].astype(np.int16),
         table.indptr.astype(np.int64),
         standing.channel.astype(np.uint8)[j],
-        np.rint((np.maximum(distance, NEAREST) - NEAREST) * (255.0 / (REACH - NEAREST))).astype(np.uint8),
-        _in_bytes(own_cosine * scale),
-        _in_bytes(other_cosine * scale),
+        in_bytes(distance),
+        _cosine_in_bytes(own_cosine * scale),
+        _cosine_in_bytes(other_cosine * scale),
         np.rint(255 * standing.weight).astype(np.uint8)[j],
     )
 
 
-def _in_bytes(cosine: np.ndarray) -> np.ndarray:
+def in_bytes(distance: np.ndarray) -> np.ndarray:
+    """Distances of at most `REACH` (A) as `Near` keeps them."""
+    return np.rint((np.maximum(distance, NEAREST) - NEAREST) * (255.0 / (REACH - NEAREST))).astype(np.uint8)
+
+
+def _cosine_in_bytes(cosine: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(cosine), -127, 127).astype(np.int8)
 
 

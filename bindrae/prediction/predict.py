@@ -22,9 +22,9 @@ from bindrae.prediction.inputs import Complex, read_complex
 from bindrae.prediction.keep import keep_far, keep_named, keep_unbuildable, kept_sidechains
 from bindrae.prediction.links import note_unmade, stated_bonds
 from bindrae.prediction.obstacles import Bond
-from bindrae.prediction.surroundings import SurroundingsNetwork, read_surroundings
 from bindrae.prediction.refine import Arrangements, Scene, build_unrefined, draw_unrefined
 from bindrae.prediction.rotamers import HeadInputs, mass_around, propose_rotamers, run_model
+from bindrae.prediction.surroundings import SurroundingsNetwork, read_surroundings
 
 
 @dataclass(frozen=True)

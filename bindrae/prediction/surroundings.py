@@ -1,12 +1,12 @@
 """What the surroundings of a side chain are worth: a small network over the atoms near each of its atoms.
 
 A network that has seen few structures knows too little of which atoms like each other's company. Energies of pairs, as
-in potentials of mean force, would treat each contact as if it were alone; but whether a hydroxyl group without a partner
-is bad depends on what else it touches, and how near a carbon may come on how tightly it is packed. So for each moving
-atom vectors that are learnt by kind, distance and angles are summed over the atoms around it, as atom-centred descriptors
-are (Behler & Parrinello, Phys. Rev. Lett. 98, 146401, 2007); layers that the atom shares with its kind turn the sum
-into an energy, and the atoms of a side chain together add another. Fitted by `bindrae.prediction.surroundings_fit`,
-as the conditional likelihood of the true side chain among candidates.
+in potentials of mean force, would treat each contact as if it were alone; but whether a hydroxyl group without a
+partner is bad depends on what else it touches, and how near a carbon may come on how tightly it is packed. So for each
+moving atom vectors that are learnt by kind, distance and angles are summed over the atoms around it, as atom-centred
+descriptors are (Behler & Parrinello, Phys. Rev. Lett. 98, 146401, 2007); layers that the atom shares with its kind turn
+the sum into an energy, and the atoms of a side chain together add another. Fitted by
+`bindrae.prediction.surroundings_fit`, as the conditional likelihood of the true side chain among candidates.
 """
 
 from __future__ import annotations
@@ -206,13 +206,13 @@ def _steps() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 class _SparseProduct(torch.autograd.Function):
-    """A fixed sparse matrix times weights. Ten times faster than a lookup of each neighbour's vectors and its backward pass."""
+    """A fixed sparse matrix times weights: much faster than to look up each neighbour's vectors, and back."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, weights: Tensor, table: csr_matrix) -> Tensor:  # type: ignore[override]
+    def forward(ctx: torch.autograd.function.FunctionCtx, weights: Tensor, table: csr_matrix) -> Tensor:
         ctx.table = table  # type: ignore[attr-defined]
         return torch.as_tensor(table @ weights.detach().numpy())
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> tuple[Tensor, None]:
         return torch.as_tensor(ctx.table.T @ slope.contiguous().numpy()), None  # type: ignore[attr-defined]

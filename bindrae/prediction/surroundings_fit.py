@@ -1,9 +1,10 @@
 """Fit the network of surroundings: ``python -m bindrae.prediction.surroundings_fit DATA MODEL``.
 
 Every residue with several open candidates, the true side chain among them, says which it is, with all others where
-refinement puts them: their conditional likelihood, once for chi1 and once for all chis. Twice, since the network is
-asked about both: side chains as the search arranges them, then also as they stand when the network of the first time has
-chosen. Written into the model file's metadata; `bindrae.prediction.tune` shows on the validation side what it is worth.
+refinement puts them: their conditional likelihood, once for chi1 and once for all chis. This is done twice, since the
+network is asked about both: side chains as the search arranges them, then also as they stand when the network of the
+first time has chosen. Written into the model file's metadata; `bindrae.prediction.tune` shows on the validation side
+what it is worth.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from torch import Tensor
 from bindrae.errors import BindraeError, exit_on_error
 from bindrae.evaluation.metrics import ACCURACY_DEG
 from bindrae.model.export import rewrite_metadata
+from bindrae.prediction.neighbourhood import Near
 from bindrae.prediction.refine import OVERLAP_BESIDE_NETWORK, WEIGHT, Arrangements
 from bindrae.prediction.side_parser import side_parser
 from bindrae.prediction.side_pool import gather_side
-from bindrae.prediction.neighbourhood import Near
 from bindrae.prediction.surroundings import SURROUNDINGS_KEY, SurroundingsNetwork
 from bindrae.prediction.tune import Trial
 
@@ -104,7 +105,11 @@ def _log_sum(x: Tensor, residue: Tensor, count: int) -> Tensor:
 
 
 def fit_network(
-    choices: Sequence[Choice], epochs: int = EPOCHS, threads: int = 1, seed: int = 0, start: SurroundingsNetwork | None = None
+    choices: Sequence[Choice],
+    epochs: int = EPOCHS,
+    threads: int = 1,
+    seed: int = 0,
+    start: SurroundingsNetwork | None = None,
 ) -> SurroundingsNetwork:
     """The network under which the true side chains are the likeliest.
 

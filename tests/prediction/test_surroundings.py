@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from batches import random_sample
-from test_contacts import potential_of
+from safetensors.torch import load_file
 from test_neighbourhood import arrangement
 from test_refine import extended, scene_of, staggered
 from torch.nn import functional as F
@@ -21,16 +22,22 @@ from bindrae.data.layout import DataLayout
 from bindrae.errors import BindraeError
 from bindrae.model.export import rewrite_metadata
 from bindrae.prediction import surroundings_fit
-from bindrae.prediction.contact_fit import store
-from bindrae.prediction.contacts import N_MOVING, SHAPE, atom_kinds, moving_kinds
-from bindrae.prediction.neighbourhood import CHANNELS, REACH, Near
-from bindrae.prediction.potential import SURROUNDINGS_KEY, ContactPotential, read_potential
+from bindrae.prediction.calibrate import store as store_calibrations
+from bindrae.prediction.confidence import Calibrations
+from bindrae.prediction.kinds import N_MOVING, atom_kinds, moving_kinds
+from bindrae.prediction.neighbourhood import CHANNELS, NEAREST, REACH, Near, in_bytes
 from bindrae.prediction.predict import Predictor
-from bindrae.prediction.refine import Arrangements, refine_chis
-from bindrae.prediction.surroundings import OPEN_NATS, STEPS, WIDTH, SurroundingsNetwork
+from bindrae.prediction.refine import OVERLAP_BESIDE_NETWORK, WEIGHT, Arrangements
+from bindrae.prediction.surroundings import (
+    OPEN_NATS,
+    STEPS,
+    SURROUNDINGS_KEY,
+    WIDTH,
+    SurroundingsNetwork,
+    read_surroundings,
+)
 from bindrae.prediction.surroundings_fit import (
     Choice,
-    fit_model,
     fit_network,
     gather_choices,
     negative_log_likelihood,
@@ -70,7 +77,7 @@ def test_only_candidates_near_the_best_are_asked_and_only_where_there_are_severa
 
 def weight_by_hand(near: Near, pair: int) -> dict[int, float]:
     """What share each learnt vector has in one neighbour, by its number."""
-    d = max(float(near.distance[pair]), STEPS[0])
+    d = NEAREST + int(near.distance[pair]) / 255 * (REACH - NEAREST)
     low = max(k for k, step in enumerate(STEPS[:-1]) if step <= d)
     part = (d - STEPS[low]) / (STEPS[low + 1] - STEPS[low])
     shares = {low: 1 - part} | ({low + 1: part} if low + 2 < len(STEPS) else {})
@@ -89,7 +96,7 @@ def test_an_energy_is_that_of_its_definition() -> None:
     costs, asked, near = handed(made)
     found = made.surroundings_energy(network, asked, costs)
     kinds = made.scene.aatype.numpy()[made.row[asked]]
-    surprise, rest = torch.as_tensor(made.surprise[asked]), torch.as_tensor((costs - made.trusted)[asked])
+    surprise, rest = torch.as_tensor(made.surprise[asked]), torch.as_tensor((costs - made.surprise)[asked])
     expected = network.trust[kinds] * surprise + network.rest[kinds] * rest
     atoms = torch.zeros(len(asked), WIDTH)
     for at, (v, atom) in enumerate(zip(near.candidate, near.atom, strict=True)):
@@ -149,7 +156,7 @@ def near_of(distances: list[float], channel: int = 6, angle: float = 0.0) -> Nea
     cosine = np.full(count, round(127 * angle), np.int8)
     return Near(
         np.zeros(1, np.int32), np.zeros(1, np.int16), np.array([0, count]), np.full(count, channel, np.uint8),
-        np.array(distances, np.float16), cosine, cosine, np.full(count, 255, np.uint8),
+        in_bytes(distances), cosine, cosine, np.full(count, 255, np.uint8),
     )  # fmt: skip
 
 
@@ -163,7 +170,7 @@ def test_nothing_jumps_where_an_atom_comes_into_reach() -> None:
 
     assert energy([REACH - 0.002]) == pytest.approx(energy([]), abs=0.1)
     assert energy([4.0]) != pytest.approx(energy([]), abs=0.5)
-    assert energy([1.0]) == energy([STEPS[0]])
+    assert energy([2.6]) != pytest.approx(energy([2.5]), abs=0.02)
     assert energy([3.0], 0.9) != pytest.approx(energy([3.0], -0.9), abs=0.02)
     # Two neighbours are not worth the sum of one each, which is what the network is for.
     assert energy([4.0, 4.0]) - energy([]) != pytest.approx(2 * (energy([4.0]) - energy([])), abs=0.02)
@@ -197,7 +204,7 @@ def one_partner(residues: int, seed: int) -> Choice:
     flat = count.ravel()
     near = Near(
         np.arange(2 * residues, dtype=np.int32), np.full(2 * residues, og, np.int16), np.append(0, np.cumsum(flat)),
-        np.full(flat.sum(), oxygen, np.uint8), np.full(flat.sum(), 2.8, np.float16), np.zeros(flat.sum(), np.int8),
+        np.full(flat.sum(), oxygen, np.uint8), in_bytes(np.full(flat.sum(), 2.8)), np.zeros(flat.sum(), np.int8),
         np.zeros(flat.sum(), np.int8), np.full(flat.sum(), 255, np.uint8),
     )  # fmt: skip
     zero = np.zeros(2 * residues, np.float32)
@@ -207,16 +214,17 @@ def one_partner(residues: int, seed: int) -> Choice:
 
 
 def test_the_fit_learns_what_no_sum_over_contacts_can_say() -> None:
-    network = fit_network([one_partner(100, seed) for seed in range(60)], epochs=12)
+    network = fit_network([one_partner(100, seed) for seed in range(40)], epochs=8)
     choice = one_partner(400, 99)
     energy = total_energy(network, choice).reshape(-1, 2)
     right = choice.right[0].reshape(-1, 2)
     assert (right[np.arange(400), energy.argmin(1)]).mean() > 0.98
 
 
-def test_the_same_seed_fits_the_same_network() -> None:
+def test_the_same_seed_fits_the_same_network_in_any_number_of_threads() -> None:
     first, again, other = (
-        fit_network([one_partner(20, 0), one_partner(20, 1)], epochs=1, seed=seed).to_json() for seed in (0, 0, 1)
+        fit_network([one_partner(20, k) for k in range(4)], 1, threads, seed).to_json()
+        for threads, seed in ((1, 0), (2, 0), (1, 1))
     )
     assert first == again != other
 
@@ -228,35 +236,106 @@ def test_nothing_to_choose_is_an_error() -> None:
 
 def test_choices_are_of_residues_with_several_open_candidates(predictor: Predictor) -> None:
     trial = try_sample(predictor.model, "x", random_sample(60, 5))
-    potential = potential_of(np.zeros(SHAPE), 0.7)
-    choice = gather_choices(potential, trial)
-    made = Arrangements(trial.scene, trial.circle, trial.rotamers, polish_weight=0.0, potential=potential)
-    asked = made.open_candidates(made.costs())
+    network = random_network()
+    choice = gather_choices(None, trial)
+    made = Arrangements(trial.scene, trial.circle, trial.rotamers, weight=WEIGHT * OVERLAP_BESIDE_NETWORK)
+    costs = made.costs()
+    asked = made.open_candidates(costs)
     assert len(choice.base) == asked.sum() > 10
     assert (np.bincount(choice.residue) > 1).all()
     assert (choice.right[1] <= choice.right[0]).all()
     assert choice.near.candidate.max() < len(choice.base)
     # Its parts are those that prediction hands to the network.
-    network = random_network()
-    costs = made.costs()
     added = made.surroundings_energy(network, np.flatnonzero(asked), costs)
     assert torch.allclose(total_energy(network, choice), torch.as_tensor(choice.base) + added, rtol=1e-3, atol=1e-2)
+    # With a network, side chains stand where it puts them.
+    made = Arrangements(trial.scene, trial.circle, trial.rotamers, surroundings=network)
+    costs = made.costs()
+    again = gather_choices(network, trial)
+    assert again.base == pytest.approx(costs[made.open_candidates(costs)], abs=1e-4)
+    assert len(again.base) != len(choice.base)
 
 
-def with_network(network: SurroundingsNetwork) -> ContactPotential:
-    potential = potential_of(np.zeros(SHAPE))
-    potential.surroundings = network
-    return potential
-
-
-def test_a_network_without_energies_changes_nothing() -> None:
+def test_a_network_without_energies_changes_nothing_but_the_cost_of_overlaps() -> None:
     sample = random_sample(40, 2)
     scene = scene_of(sample)
-    plain = refine_chis(scene, *staggered(sample), potential=potential_of(np.zeros(SHAPE)))
-    same = refine_chis(scene, *staggered(sample), potential=with_network(SurroundingsNetwork()))
-    assert torch.equal(plain.xyz, same.xyz)
-    other = refine_chis(scene, *staggered(sample), potential=with_network(random_network()))
-    assert not torch.equal(plain.xyz, other.xyz)
+    plain = Arrangements(scene, *staggered(sample), weight=WEIGHT * OVERLAP_BESIDE_NETWORK)
+    same = Arrangements(scene, *staggered(sample), surroundings=SurroundingsNetwork())
+    assert same.costs() == pytest.approx(plain.costs())
+    assert not same.added.any()
+    other = Arrangements(scene, *staggered(sample), surroundings=random_network())
+    assert (plain.state != other.state).any()
+
+
+def test_residues_choose_twice_each_with_all_others_where_they_are() -> None:
+    sample, network = random_sample(25, 6), random_network(2)
+    scene = scene_of(sample)
+    made = Arrangements(scene, *staggered(sample), surroundings=network)
+
+    by_hand = Arrangements(scene, *staggered(sample), weight=WEIGHT * OVERLAP_BESIDE_NETWORK)
+    first, states = by_hand.energies.first, [by_hand.state]
+    for _ in range(2):
+        costs = []
+        for v, r in enumerate(by_hand.row):
+            state = by_hand.state.copy()
+            state[r] = v - first[r]
+            costs.append(by_hand.energies.total(state))
+        costs = np.array(costs) - np.array(costs)[first[by_hand.row]] + by_hand.costs()[first[by_hand.row]]
+        assert costs == pytest.approx(by_hand.costs(), abs=1e-6)
+        asked = by_hand.open_candidates(costs)
+        said = by_hand.surroundings_energy(network, np.flatnonzero(asked), costs).numpy()
+        added = np.zeros(len(costs))
+        for r in range(len(first) - 1):
+            own = np.flatnonzero(asked & (by_hand.row == r))
+            worth = said[by_hand.row[asked] == r]
+            added[own] = worth - worth.mean() if len(own) else worth
+        by_hand.state = np.array([int(np.argmin((costs + added)[by_hand.row == r])) for r in range(len(first) - 1)])
+        states.append(by_hand.state)
+    assert not any((a == b).all() for a, b in pairwise(states))
+    assert made.state.tolist() == by_hand.state.tolist()
+    assert made.added == pytest.approx(added, abs=1e-4)
+
+
+def test_what_is_near_decides_and_the_networks_own_probabilities_weigh_against_it() -> None:
+    sample = extended("AAAAFAAAA")
+    circle, rotamers = staggered(sample)
+    scene = scene_of(sample)
+    cz = aa.ATOM14_NAMES[aa.TYPE_OF_NAME["PHE"]].index("CZ")
+    made = Arrangements(scene, circle, rotamers)
+    # A ligand's atom 4 A from where the second candidate has its CZ.
+    second = made.xyz[made.energies.first[4] + 1, cz]
+    away = second - scene.frames[1][4]
+    scene.ligand_xyz = (second + 4.0 * away / away.norm())[None]
+    scene.ligand_radius = torch.tensor([1.7])
+    network = SurroundingsNetwork().requires_grad_(False)
+    atom = atom_kinds()[1][aa.TYPE_OF_NAME["PHE"], cz]
+    carbon, four = CHANNELS.index("molecule: other C"), STEPS.index(4.0)
+    network.near.zero_()
+    network.near[(carbon * len(STEPS) + four) * 4] = 1.0
+    network.direct[atom] = -4.0 / WIDTH
+
+    def chosen(trust: float) -> int:
+        network.trust[aa.TYPE_OF_NAME["PHE"]] = trust
+        return int(Arrangements(scene, circle, rotamers, surroundings=network).state[4])
+
+    assert int(made.state[4]) == 0
+    assert [chosen(0.0), chosen(5.0)] == [1, 0]
+
+
+def test_draws_follow_the_network_too() -> None:
+    sample = extended("AAAASAAAA")
+    circle, rotamers = staggered(sample)
+    network = SurroundingsNetwork().requires_grad_(False)
+    network.trust[aa.TYPE_OF_NAME["SER"]] = 20.0  # what the model finds likeliest, and nothing else
+    rng = np.random.default_rng(0)
+
+    def others(network: SurroundingsNetwork | None) -> int:
+        made = Arrangements(scene_of(sample), circle, rotamers, polish_weight=0.0, surroundings=network)
+        drawn = [made.draw(rng, 1.0).circle[4, 3] for _ in range(40)]
+        return sum(not torch.allclose(chi, circle[4, 3], atol=1e-4) for chi in drawn)
+
+    assert others(None) > 5
+    assert others(network) == 0
 
 
 def test_the_network_decides_between_open_candidates_alone() -> None:
@@ -268,24 +347,22 @@ def test_the_network_decides_between_open_candidates_alone() -> None:
 
     def chosen(trust: float) -> int:
         network.trust[serine] = trust
-        made = Arrangements(scene_of(sample), circle, rotamers, potential=with_network(network))
-        return int(made.state[4])
+        return int(Arrangements(scene_of(sample), circle, rotamers, surroundings=network).state[4])
 
     assert [chosen(0.0), chosen(-3.0)] == [0, 1]
 
 
 def test_the_model_file_carries_the_network(model_path: Path, tmp_path: Path) -> None:
-    network = random_network()
-    store(model_path, potential_of(np.zeros(SHAPE)), tmp_path / "m.safetensors")
-    plain = read_potential(tmp_path / "m.safetensors")
-    assert plain is not None
-    assert plain.surroundings is None
-    rewrite_metadata(tmp_path / "m.safetensors", {SURROUNDINGS_KEY: network.to_json()}, tmp_path / "n.safetensors")
-    potential = Predictor.load(tmp_path / "n.safetensors").potential
-    assert potential is not None
-    assert potential.surroundings is not None
+    network, out = random_network(), tmp_path / "n.safetensors"
+    assert read_surroundings(model_path) is None
+    rewrite_metadata(model_path, {SURROUNDINGS_KEY: network.to_json()}, out)
+    store_calibrations(out, Calibrations(), out)
+    read = Predictor.load(out).surroundings
+    assert read is not None
     for name, value in network.named_parameters():
-        assert torch.allclose(value, potential.surroundings.get_parameter(name), atol=2e-3), name
+        assert torch.allclose(value, read.get_parameter(name), atol=2e-3), name
+    weights, new = load_file(model_path), load_file(out)
+    assert all(torch.equal(weights[name], new[name]) for name in weights)
 
 
 @pytest.mark.parametrize(
@@ -293,11 +370,10 @@ def test_the_model_file_carries_the_network(model_path: Path, tmp_path: Path) ->
 )
 def test_a_damaged_network_is_an_error(model_path: Path, tmp_path: Path, key: str, value: object) -> None:
     out = tmp_path / "m.safetensors"
-    store(model_path, potential_of(np.zeros(SHAPE)), out)
     text = json.dumps(json.loads(random_network().to_json()) | {key: value})
-    rewrite_metadata(out, {SURROUNDINGS_KEY: text}, out)
+    rewrite_metadata(model_path, {SURROUNDINGS_KEY: text}, out)
     with pytest.raises(BindraeError, match=r"network of surroundings in its metadata is damaged"):
-        read_potential(out)
+        read_surroundings(out)
 
 
 def test_weights_that_are_no_numbers_are_an_error() -> None:
@@ -312,18 +388,15 @@ def test_the_command_fits_on_a_side(
     demo_layout: DataLayout, model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    model, out = tmp_path / "m.safetensors", tmp_path / "n.safetensors"
-    with pytest.raises(BindraeError, match="has no contact potential"):
-        fit_model(demo_layout.root, model_path, "train", 1, 1, 1, out)
-    store(model_path, potential_of(np.zeros(SHAPE)), model)
-    arguments = ["surroundings_fit", demo_layout.root, model, "--max-complexes", "1", "--epochs", "1", "--output", out]
-    monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
+    out = tmp_path / "n.safetensors"
+    arguments = ["surroundings_fit", demo_layout.root, model_path, "--max-complexes", "1", "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", list(map(str, [*arguments, "--output", out])))
     surroundings_fit.main()
     printed = capsys.readouterr().out
-    assert "1 complexes, side train" in printed
-    assert "nats a residue" in printed
-    potential = read_potential(out)
-    assert potential is not None
-    assert potential.surroundings is not None
-    assert potential.surroundings.bias.shape[0] == N_MOVING
-    assert potential.surroundings.direct.abs().max() > 0
+    for arranged in ("by search", "by the network"):
+        assert f"1 complexes, side train, arranged {arranged}" in printed
+    assert printed.count("step 1 of 1: loss") == 2
+    network = read_surroundings(out)
+    assert network is not None
+    assert network.bias.shape[0] == N_MOVING
+    assert network.direct.abs().max() > 0
