@@ -15,6 +15,7 @@ import torch
 from bindrae.data.batch import Sample
 from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
+from bindrae.errors import exit_on_error
 from bindrae.evaluation.metrics import ACCURACY_DEG
 from bindrae.model.export import rewrite_metadata
 from bindrae.model.stage1 import Stage1, load_model
@@ -127,4 +128,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

@@ -30,7 +30,8 @@ from bindrae.prediction.side_pool import gather_side
 from bindrae.prediction.surroundings import SURROUNDINGS_KEY, SurroundingsNetwork
 from bindrae.prediction.tune import Trial
 
-EPOCHS = 4
+EPOCHS = 3
+"""Each of the two times."""
 _RATE, _DECAY = 3e-3, 1e-2
 _WARMUP, _LAST = 50, 0.02  # steps, and the rate at the end over the largest
 _COMPLEXES = 2  # of a step
@@ -198,12 +199,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
-    with exit_on_error():
-        fit_model(
-            given.data, given.model, given.side, given.max_complexes, given.processes, given.epochs,
-            given.output or given.model,
-        )  # fmt: skip
+    fit_model(
+        given.data, given.model, given.side, given.max_complexes, given.processes, given.epochs,
+        given.output or given.model,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

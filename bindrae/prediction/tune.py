@@ -17,6 +17,7 @@ from torch import Tensor
 from bindrae.data.batch import Sample, collate_ipa_batch
 from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
+from bindrae.errors import exit_on_error
 from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, find_clashes
 from bindrae.model.stage1 import Stage1, load_model
 from bindrae.prediction.refine import POLISH_WEIGHT, WEIGHT, Refined, Scene, build_unrefined, refine_chis
@@ -155,4 +156,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

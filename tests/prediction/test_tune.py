@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -43,3 +44,12 @@ def test_the_table_has_a_row_for_every_pair_of_costs(
     assert [row[0] for row in rows[2:]] == [f"refined, {w} and {p}" for w in (5, 10) for p in (0, 50)]
     clashes = [float(row[5]) for row in rows]
     assert clashes[0] < clashes[-1] < clashes[1]
+
+
+@pytest.mark.parametrize("program", ["tune", "calibrate", "surroundings_fit"])
+def test_a_users_error_ends_a_program_with_its_message(program: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", f"bindrae.prediction.{program}", str(tmp_path), str(tmp_path / "no.safetensors")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "error: " in done.stderr
+    assert "Traceback" not in done.stderr
