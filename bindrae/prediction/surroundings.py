@@ -39,6 +39,7 @@ STEPS = (NEAREST, 2.8, 3.0, 3.25, 3.5, 3.75, 4.0, 4.35, 4.8, REACH)
 """Distances (A) at which vectors are learnt; linear in between."""
 N_ANGLES = 4
 """1, the cosine at either atom, and their product: what each vector is weighted by."""
+DROPOUT = 0.1
 _FEATURES = 2 * aa.N_CHI + 2
 _MOST_NATS, _NATS_UNIT = 12.0, 4.0  # of costs as inputs
 
@@ -46,8 +47,8 @@ _MOST_NATS, _NATS_UNIT = 12.0, 4.0  # of costs as inputs
 class SurroundingsNetwork(nn.Module):
     """Energies of candidates (nats) that are added to what the search finds.
 
-    What an atom shares with others of its kind and what is its own are summed, so that rare atoms learn from their
-    likes.
+    Atoms of a kind read their surroundings alike, each with a bias and energies of its own besides: with a matrix for
+    every single atom the network knows the training side by heart after a few epochs.
     """
 
     kind_of: Tensor  # [M] kind of each moving atom
@@ -58,7 +59,6 @@ class SurroundingsNetwork(nn.Module):
         self.near = nn.Parameter(0.05 * torch.randn(len(CHANNELS) * len(STEPS) * N_ANGLES, WIDTH))
         self.read = nn.Parameter(scale * torch.randn(WIDTH, WIDTH))
         self.read_kind = nn.Parameter(0.3 * scale * torch.randn(kinds, WIDTH, WIDTH))
-        self.read_atom = nn.Parameter(0.1 * scale * torch.randn(N_MOVING, WIDTH, WIDTH))
         self.bias = nn.Parameter(0.05 * torch.randn(N_MOVING, WIDTH))
         self.mix = nn.Linear(WIDTH, WIDTH)
         self.energy_kind = nn.Parameter(torch.zeros(kinds, WIDTH))
@@ -93,15 +93,14 @@ class SurroundingsNetwork(nn.Module):
             [V] nats. A residue's energies mean nothing but by their differences.
         """
         atom = torch.as_tensor(near.atom.astype(np.int64))
-        summed = _SparseProduct.apply(self.near, descriptors(near))
-        # Atoms of one number together, so that each reads with one product of matrices.
-        order = torch.argsort(atom, stable=True)
+        summed = F.dropout(_SparseProduct.apply(self.near, descriptors(near)), DROPOUT, self.training)
+        # Atoms of one kind together, so that each kind reads with one product of matrices.
+        order = torch.argsort(self.kind_of[atom], stable=True)
         atom, summed = atom[order], summed[order]
-        read = self.read + self.read_kind[self.kind_of] + self.read_atom
-        parts = summed.split(torch.bincount(atom, minlength=N_MOVING).tolist())
-        hidden = torch.cat([part @ read[number] for number, part in enumerate(parts)])
-        hidden = F.silu(hidden + self.bias[atom])
-        hidden = hidden + F.silu(self.mix(hidden))
+        parts = summed.split(torch.bincount(self.kind_of[atom], minlength=len(SIDE_KINDS)).tolist())
+        hidden = torch.cat([part @ read for part, read in zip(parts, self.read + self.read_kind, strict=True)])
+        hidden = F.dropout(F.silu(hidden + self.bias[atom]), DROPOUT, self.training)
+        hidden = F.dropout(hidden + F.silu(self.mix(hidden)), DROPOUT, self.training)
         energy = (hidden * (self.energy_kind[self.kind_of] + self.energy_atom)[atom]).sum(-1)
         energy = energy + (summed * self.direct[atom]).sum(-1)
 
@@ -111,7 +110,7 @@ class SurroundingsNetwork(nn.Module):
         given = (chi * torch.as_tensor(aa.CHI_MASK)[aatype].unsqueeze(-1)).flatten(1)
         nats = [x.clamp(-_MOST_NATS, _MOST_NATS).unsqueeze(-1) / _NATS_UNIT for x in (surprise, rest)]
         joined = self.from_atoms(atoms) + self.from_features(torch.cat([given, *nats], 1)) + self.from_type[aatype]
-        joined = F.silu(joined)
+        joined = F.dropout(F.silu(joined), DROPOUT, self.training)
         joined = joined + F.silu(self.join(joined))
         return total + joined @ self.energy_joined + self.trust[aatype] * surprise + self.rest[aatype] * rest
 
@@ -140,7 +139,7 @@ class SurroundingsNetwork(nn.Module):
         with torch.no_grad():
             for parameter, values in zip(network.parameters(), torch.as_tensor(numbers).split(sizes), strict=True):
                 parameter.copy_(values.view_as(parameter))
-        return network.requires_grad_(False)
+        return network.requires_grad_(False).eval()
 
     @staticmethod
     def _about() -> dict[str, object]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,8 +29,8 @@ from bindrae.prediction.side_pool import gather_side
 from bindrae.prediction.surroundings import SURROUNDINGS_KEY, SurroundingsNetwork
 from bindrae.prediction.tune import Trial
 
-EPOCHS = 3
-"""Each of the two times."""
+EPOCHS = 2
+"""Of each of the two fits."""
 _RATE, _DECAY = 3e-3, 1e-2
 _WARMUP, _LAST = 50, 0.02  # steps, and the rate at the end over the largest
 _COMPLEXES = 2  # of a step
@@ -105,20 +104,14 @@ def _log_sum(x: Tensor, residue: Tensor, count: int) -> Tensor:
     return most + x.new_zeros(count).index_add(0, residue, torch.exp(x - most[residue])).log()
 
 
-def fit_network(
-    choices: Sequence[Choice],
-    epochs: int = EPOCHS,
-    threads: int = 1,
-    seed: int = 0,
-    start: SurroundingsNetwork | None = None,
-) -> SurroundingsNetwork:
+def fit_network(choices: Sequence[Choice], epochs: int = EPOCHS, seed: int = 0) -> SurroundingsNetwork:
     """The network under which the true side chains are the likeliest.
 
     Parameters
     ----------
     choices : list of Choice
         Of complexes that the model knows no better than those it will be used on.
-    epochs, threads, seed : int
+    epochs, seed : int
 
     Raises
     ------
@@ -129,38 +122,30 @@ def fit_network(
     if not choices:
         raise BindraeError("no residue has several open candidates", "name more complexes: --max-complexes")
     torch.manual_seed(seed)
-    network = SurroundingsNetwork() if start is None else start.requires_grad_(True)
+    network = SurroundingsNetwork().train()
     optimizer = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_DECAY)
     batches = list(_batches(len(choices), epochs, seed))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min(1.0, (step + 1) / _WARMUP) * max(_LAST, 0.5 * (1 + np.cos(np.pi * step / len(batches)))),
     )
-    parameters = list(network.parameters())
-
-    def ask(choice: Choice) -> tuple[float, int, tuple[Tensor, ...]]:
-        loss = negative_log_likelihood(total_energy(network, choice), choice)
-        return loss.item(), int(choice.residue[-1]) + 1, torch.autograd.grad(loss / _RESIDUES, parameters)
-
     began, loss, told = time.monotonic(), 0.0, 0
-    # Threads, since what takes time holds no lock; the sums are the same whatever their number.
-    with ThreadPoolExecutor(threads) as pool:
-        for number, batch in enumerate(batches, start=1):
-            answers = list(pool.map(ask, [choices[i] for i in batch]))
-            for place, parameter in enumerate(parameters):
-                parameter.grad = torch.stack([slopes[place] for _, _, slopes in answers]).sum(0)
-            torch.nn.utils.clip_grad_norm_(parameters, _CLIP_NORM)
-            optimizer.step()
-            schedule.step()
-            loss, told = loss + sum(one for one, _, _ in answers), told + sum(count for _, count, _ in answers)
-            if number % -(-len(batches) // (4 * epochs)) == 0 or number == len(batches):
-                seconds = time.monotonic() - began
-                print(
-                    f"step {number} of {len(batches)}: loss {loss / told:.4f} nats a residue, {seconds:.0f} s",
-                    flush=True,
-                )
-                loss, told = 0.0, 0
-    return network.requires_grad_(False)
+    for number, batch in enumerate(batches, start=1):
+        optimizer.zero_grad()
+        for choice in (choices[i] for i in batch):
+            one = negative_log_likelihood(total_energy(network, choice), choice)
+            (one / _RESIDUES).backward()
+            loss, told = loss + one.item(), told + int(choice.residue[-1]) + 1
+        torch.nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
+        optimizer.step()
+        schedule.step()
+        if number % -(-len(batches) // (4 * epochs)) == 0 or number == len(batches):
+            seconds = time.monotonic() - began
+            print(
+                f"step {number} of {len(batches)}: loss {loss / told:.4f} nats a residue, {seconds:.0f} s", flush=True
+            )
+            loss, told = 0.0, 0
+    return network.requires_grad_(False).eval()
 
 
 def total_energy(network: SurroundingsNetwork, choice: Choice) -> Tensor:
@@ -186,7 +171,7 @@ def fit_model(data: Path, model: Path, side: str, most: int, processes: int, epo
         residues = sum(int(choice.residue[-1]) + 1 for choice in found if len(choice.residue))
         print(f"{len(found)} complexes, side {side}, arranged {arranged}: {residues:,} residues choose")
         choices += found
-        network = fit_network(choices, epochs, processes, start=network)
+        network = fit_network(choices, epochs)
         rewrite_metadata(model, {SURROUNDINGS_KEY: network.to_json()}, output)
 
 
