@@ -26,7 +26,6 @@ _OXYGEN = {
     "ASP": "carboxylate O", "GLU": "carboxylate O",
 }  # fmt: skip
 _BACKBONE = {"N": "backbone N", "CA": "CA", "C": "backbone C", "O": "backbone O", "CB": "CB"}
-_FIRST_MOVING = aa.SLOT_CB + 1
 
 
 def _kind(residue: str, atom: str) -> str:
@@ -60,7 +59,7 @@ def atom_kinds() -> tuple[np.ndarray, np.ndarray]:
         for slot, atom in enumerate(names):
             if atom:
                 kind[t, slot] = KINDS.index(_kind(residue, atom))
-                if slot >= _FIRST_MOVING:
+                if slot > aa.SLOT_CB:
                     moving[t, slot] = count
                     count += 1
     return kind, moving

@@ -77,8 +77,8 @@ class Obstacles:
         """[L] bonds from an obstacle to the others of its molecule, where they are few enough to matter."""
         steps = np.full(len(self.xyz), CLASH_SEPARATION)
         steps[atom] = 0
+        i, j, _ = self.bonded_pairs()
         for step in range(1, CLASH_SEPARATION - 1):
-            for i in np.flatnonzero(steps == step - 1).tolist():
-                bonded = np.linalg.norm(self.xyz - self.xyz[i], axis=1) < _BONDED * (self.radius + self.radius[i])
-                steps[bonded] = np.minimum(steps[bonded], step)
+            reached = j[steps[i] == step - 1]
+            steps[reached] = np.minimum(steps[reached], step)
         return steps

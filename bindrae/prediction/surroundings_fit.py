@@ -172,7 +172,8 @@ def fit_model(data: Path, model: Path, side: str, most: int, processes: int, epo
         print(f"{len(found)} complexes, side {side}, arranged {arranged}: {residues:,} residues choose")
         choices += found
         network = fit_network(choices, epochs)
-        rewrite_metadata(model, {SURROUNDINGS_KEY: network.to_json()}, output)
+    assert network is not None
+    rewrite_metadata(model, {SURROUNDINGS_KEY: network.to_json()}, output)
 
 
 def main() -> None:
