@@ -13,6 +13,9 @@ EXTRAS_lint := demo,test,dev
 # An independent implementation of rigid motions for the tests, without the heavy packages it asks for.
 ORACLES_test := openfold3==0.5.0
 
+# Tests in two processes, see tests/conftest.py.
+IN_TWO := -n 2 --dist loadgroup --no-loadscope-reorder
+
 .PHONY: demo docs test test-slow test-slurm lint wheel gpu-check bench bench-peers clean
 
 # The commands of .venv come first for the jobs too, whatever else is on the PATH.
@@ -20,7 +23,7 @@ demo: .venv/.installed-demo
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake $(ARGS)
 
 test: .venv/.installed-test
-	$(BIN)/python -m pytest -m "not slow" $(if $(ARGS),,--cov=bindrae --cov-report= --cov-fail-under=80) $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(if $(ARGS),,$(IN_TWO) --cov=bindrae --cov-report= --cov-fail-under=80) $(ARGS)
 
 test-slow: .venv/.installed-test
 	$(BIN)/python -m pytest $(ARGS)

@@ -36,6 +36,27 @@ settings.register_profile("repeatable", deadline=None, derandomize=True, max_exa
 settings.load_profile("repeatable")
 
 
+FIRST = ("workflow", "documentation", "reporting")
+"""Folders that take longest: in several processes each begins at once."""
+TOGETHER = ("workflow", "reporting")
+"""Folders whose tests share what takes long to make: one process runs them all."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Share the tests out among processes (``pytest -n 2 --dist loadgroup``)."""
+    if config.getoption("dist", "no") != "loadgroup":
+        return
+    root = Path(__file__).parent
+
+    def folder(item: pytest.Item) -> str:
+        return item.path.relative_to(root).parts[0]
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(folder(item) if folder(item) in TOGETHER else str(item.path)))
+    items.sort(key=lambda item: FIRST.index(folder(item)) if folder(item) in FIRST else len(FIRST))
+
+
 @pytest.fixture(scope="session")
 def demo() -> dict[str, dict[str, Any]]:
     """Entries of the demo complexes whose package is installed, by id; skips where there is none."""

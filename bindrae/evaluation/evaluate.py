@@ -34,7 +34,7 @@ from bindrae.evaluation.rotamers import RotamerTable, count_rotamers
 from bindrae.evaluation.scoring import COMPLEX_RATIOS, POCKET_RATIOS, RESIDUE_RATIOS, figures, score_complex
 from bindrae.model.stage1 import load_model
 from bindrae.prediction.confidence import read_calibrations
-from bindrae.prediction.surroundings import read_surroundings
+from bindrae.prediction.networks import read_networks
 from bindrae.progress import track
 
 
@@ -177,7 +177,7 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
     if settings.refine:
         on_cpu = model if device.type == "cpu" else load_model(run.model)
         predictors = {
-            "model": refined_predictor(on_cpu, calibrations.refined, read_surroundings(run.model)),
+            "model": refined_predictor(on_cpu, calibrations.refined, read_networks(run.model)),
             "unrefined": model_predictor(model, device),
         }
     else:

@@ -30,8 +30,8 @@ from bindrae.evaluation.noise_trial import (
     score_trial,
 )
 from bindrae.model.stage1 import load_model
+from bindrae.prediction.networks import RefinementNetworks, read_networks
 from bindrae.prediction.rotamers import run_model
-from bindrae.prediction.surroundings import SurroundingsNetwork, read_surroundings
 from bindrae.progress import track
 
 _STATES = ("input", "output", "input_fitted", "output_fitted")
@@ -47,7 +47,7 @@ def measure(
     dataset: ShardDataset,
     levels: list[float],
     seed: int,
-    surroundings: SurroundingsNetwork | None = None,
+    networks: RefinementNetworks | None = None,
 ) -> dict[float, pd.DataFrame]:
     """Disturb the backbones of complexes and score what the network makes of them.
 
@@ -59,7 +59,7 @@ def measure(
     levels : list of float
         Noise (A), see `disturb`. All levels move a complex in the same directions.
     seed : int
-    surroundings : SurroundingsNetwork, optional
+    networks : RefinementNetworks, optional
         Of the refinement.
 
     Returns
@@ -73,7 +73,7 @@ def measure(
         names = {"id": identifier, "cluster": str(dataset.facts[identifier]["cluster"])}
         for level in levels:
             given = disturb(sample, level, noise_generator(seed, identifier))
-            found = answer(network, identifier, given, surroundings)
+            found = answer(network, identifier, given, networks)
             tables[level].append(score_trial(sample, given, found).assign(**names))
     return {level: pd.concat(parts, ignore_index=True) for level, parts in tables.items()}
 
@@ -202,7 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
     model = load_model(given.model)
     dataset = even_part(ShardDataset(DataLayout(given.data), given.side), given.limit)
     tables = measure(
-        partial(run_model, model), dataset, parse_levels(given.noise), given.seed, read_surroundings(given.model)
+        partial(run_model, model), dataset, parse_levels(given.noise), given.seed, read_networks(given.model)
     )
     entries = results(tables, given.bootstrap, given.seed)
     first = next(iter(tables.values()))

@@ -16,9 +16,9 @@ from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, kabsch_align
 from bindrae.evaluation.predictors import Atoms
 from bindrae.geometry.rigid import add_rigid_noise, apply, build_frames_from_3_points, invert_apply
 from bindrae.model.stage1 import Stage1Output
+from bindrae.prediction.networks import RefinementNetworks
 from bindrae.prediction.refine import Refined, Scene, refine_chis
 from bindrae.prediction.rotamers import HeadInputs, propose_rotamers
-from bindrae.prediction.surroundings import SurroundingsNetwork
 from bindrae.structure.torsions import residue_torsions
 
 ROTATION_DEG_PER_ANGSTROM = 20.0
@@ -70,9 +70,7 @@ class Answer:
     on_predicted: Atoms
 
 
-def answer(
-    network: Network, identifier: str, sample: Sample, surroundings: SurroundingsNetwork | None = None
-) -> Answer:
+def answer(network: Network, identifier: str, sample: Sample, networks: RefinementNetworks | None = None) -> Answer:
     """What ``bindrae predict`` gives with ``--backbone input`` and with ``--backbone predicted``.
 
     Parameters
@@ -81,7 +79,7 @@ def answer(
     identifier : str
     sample : dict of str to Tensor
         One complex; of ``atom14`` N, CA, C and O are read.
-    surroundings : SurroundingsNetwork, optional
+    networks : RefinementNetworks, optional
         Of the refinement.
     """
     batch = collate_ipa_batch([(identifier, sample)])
@@ -90,9 +88,7 @@ def answer(
     given = Scene.of_sample(sample, batch, circle)
     moved = replace(given, frames=(output.frames[0][0], output.frames[1][0]), backbone=None)
     rotamers = propose_rotamers(output, inputs, given.movable)
-    return Answer(
-        *(_atoms(refine_chis(scene, circle, rotamers, surroundings=surroundings)) for scene in (given, moved))
-    )
+    return Answer(*(_atoms(refine_chis(scene, circle, rotamers, networks=networks)) for scene in (given, moved)))
 
 
 def _atoms(refined: Refined) -> Atoms:

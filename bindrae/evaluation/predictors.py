@@ -14,9 +14,9 @@ from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.stage1 import Stage1
 from bindrae.prediction.confidence import IDENTITY, Calibration
+from bindrae.prediction.networks import RefinementNetworks
 from bindrae.prediction.refine import Scene, refine_chis
 from bindrae.prediction.rotamers import mass_around, propose_rotamers, run_model
-from bindrae.prediction.surroundings import SurroundingsNetwork
 
 Atoms = tuple[np.ndarray, np.ndarray]
 """[N, 14, 3] atoms (A) and [N, 14] which of them are there."""
@@ -38,7 +38,7 @@ def model_predictor(model: Stage1, device: torch.device) -> Predictor:
 
 
 def refined_predictor(
-    model: Stage1, calibration: Calibration = IDENTITY, surroundings: SurroundingsNetwork | None = None
+    model: Stage1, calibration: Calibration = IDENTITY, networks: RefinementNetworks | None = None
 ) -> Predictor:
     """What `bindrae predict` gives by default: the backbone of the input, side chains refined together (on the CPU).
 
@@ -50,7 +50,7 @@ def refined_predictor(
         output, inputs = run_model(model, batch)
         circle = output.torsions.circle[0]
         scene = Scene.of_sample(sample, batch, circle)
-        refined = refine_chis(scene, circle, propose_rotamers(output, inputs, scene.movable), surroundings=surroundings)
+        refined = refine_chis(scene, circle, propose_rotamers(output, inputs, scene.movable), networks=networks)
         mask = refined.mask.numpy() & (sample["atom14_mask"].numpy() | (np.arange(aa.N_SLOTS) >= aa.SLOT_CB))
         sure = mass_around(inputs, torch.atan2(*refined.circle[:, 3:].unbind(-1)))
         if sure is None:  # a single answer, no distribution: nothing tells how sure it is

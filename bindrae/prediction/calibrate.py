@@ -28,18 +28,16 @@ from bindrae.prediction.confidence import (
     reliability,
     top_half_accuracy,
 )
+from bindrae.prediction.networks import RefinementNetworks, read_networks
 from bindrae.prediction.refine import refine_chis
 from bindrae.prediction.side_parser import side_parser
-from bindrae.prediction.surroundings import SurroundingsNetwork, read_surroundings
 from bindrae.prediction.tune import try_sample
 from bindrae.progress import track
 
 Judged = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def judge_sample(
-    model: Stage1, identifier: str, sample: Sample, surroundings: SurroundingsNetwork | None = None
-) -> Judged:
+def judge_sample(model: Stage1, identifier: str, sample: Sample, networks: RefinementNetworks | None = None) -> Judged:
     """Probability and success of every defined chi1 of a complex, on its true backbone.
 
     Parameters
@@ -48,7 +46,7 @@ def judge_sample(
     identifier : str
     sample : dict of str to Tensor
         As `ShardDataset` gives it.
-    surroundings : SurroundingsNetwork, optional
+    networks : RefinementNetworks, optional
         Of the refinement.
 
     Returns
@@ -59,7 +57,7 @@ def judge_sample(
     trial = try_sample(model, identifier, sample)
     defined = sample["torsion_mask"][:, 3].numpy()
     judged: Judged = {}
-    refined = refine_chis(trial.scene, trial.circle, trial.rotamers, surroundings=surroundings)
+    refined = refine_chis(trial.scene, trial.circle, trial.rotamers, networks=networks)
     for name, found in (("refined", refined), ("unrefined", trial.unrefined())):
         error = trial.chi_errors(found.circle)[:, 0]
         judged[name] = trial.chi1_probability(found.circle)[defined], (error < ACCURACY_DEG[0])[defined]
@@ -118,10 +116,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.model)
     dataset = even_part(ShardDataset(DataLayout(arguments.data), arguments.side), arguments.max_complexes)
-    surroundings = read_surroundings(arguments.model)
-    judged = [
-        judge_sample(model, *dataset[i], surroundings) for i in track(range(len(dataset)), len(dataset), "calibrate")
-    ]
+    networks = read_networks(arguments.model)
+    judged = [judge_sample(model, *dataset[i], networks) for i in track(range(len(dataset)), len(dataset), "calibrate")]
     if len(dataset) > 1:
         print(report(judged[1::2], fit(judged[::2]), "one half, calibrated on the other"))
     store(arguments.model, fit(judged), arguments.output or arguments.model)

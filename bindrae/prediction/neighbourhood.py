@@ -26,6 +26,8 @@ NEAREST = 2.5
 """Distances below are taken for this one (A)."""
 SURE = 0.8
 """Probability of its candidate from which a side chain is taken to stand where it is."""
+PER_ANGSTROM = 16.0
+"""Steps to the angstrom in which `Near` keeps how distances grow."""
 RARE = 0.1
 """Probability below which a candidate of another side chain stands nowhere."""
 
@@ -70,6 +72,7 @@ class Near:
     own_cosine: np.ndarray  # [P] int8, 127 times the cosine between the atom's direction and the way to the other
     other_cosine: np.ndarray  # [P] int8, the same at the other atom
     weight: np.ndarray  # [P] uint8, 255 times the probability that it is there
+    approach: np.ndarray | None = None  # [P, 4] int8, `PER_ANGSTROM` times what the distance grows with each chi
 
 
 def protein_directions(xyz: np.ndarray, mask: np.ndarray, aatype: np.ndarray) -> np.ndarray:
@@ -106,13 +109,15 @@ def chain_directions(xyz: np.ndarray, mask: np.ndarray, aatype: np.ndarray, link
 
 
 def standing_protein(
-    xyz: np.ndarray, direction: np.ndarray, mask: np.ndarray, row: np.ndarray, chosen: np.ndarray,
-    probability: np.ndarray, aatype: np.ndarray, linked: np.ndarray,
+    arranged: np.ndarray, xyz: np.ndarray, direction: np.ndarray, mask: np.ndarray, row: np.ndarray,
+    chosen: np.ndarray, probability: np.ndarray, aatype: np.ndarray, linked: np.ndarray,
 ) -> Standing:  # fmt: skip
     """Atoms of the chain: backbones, side chains that are sure, and all likely candidates of those that are not.
 
     Parameters
     ----------
+    arranged : numpy.ndarray
+        [N, 14, 3] atoms of each residue as it is arranged (A).
     xyz, direction, mask : numpy.ndarray
         [V, 14, 3] atoms of each candidate (A), their directions, and [V, 14] which there are.
     row, probability : numpy.ndarray
@@ -123,10 +128,10 @@ def standing_protein(
         [N] types, and whether there is a peptide bond to the next row.
     """
     kind, sure = atom_kinds()[0], probability[chosen] >= SURE
-    arranged = chain_directions(xyz[chosen], mask[chosen], aatype, linked)
+    points = chain_directions(arranged, mask[chosen], aatype, linked)
     moves = np.arange(aa.N_SLOTS) > aa.SLOT_CB
     r, slot = np.nonzero(mask[chosen] & (sure[:, None] | ~moves))
-    there = Standing(xyz[chosen[r], slot], kind[aatype[r], slot], arranged[r, slot], np.ones(len(r)), r)
+    there = Standing(arranged[r, slot], kind[aatype[r], slot], points[r, slot], np.ones(len(r)), r)
     v, slot = np.nonzero(mask & (~sure[row] & (probability >= RARE))[:, None] & moves)
     channel = kind[aatype[row[v]], slot] + len(KINDS)
     perhaps = Standing(xyz[v, slot], channel, direction[v, slot], probability[v], row[v])
@@ -167,8 +172,9 @@ def standing_molecules(obstacles: Obstacles) -> Standing:
 
 
 def find_near(
-    xyz: np.ndarray, direction: np.ndarray, mask: np.ndarray, row: np.ndarray, aatype: np.ndarray, standing: Standing
-) -> Near:
+    xyz: np.ndarray, direction: np.ndarray, mask: np.ndarray, row: np.ndarray, aatype: np.ndarray, standing: Standing,
+    arms: np.ndarray | None = None,
+) -> Near:  # fmt: skip
     """The surroundings of each moving atom of candidates, their own residues apart.
 
     Parameters
@@ -180,6 +186,8 @@ def find_near(
     aatype : numpy.ndarray
         [N].
     standing : Standing
+    arms : numpy.ndarray, optional
+        [V, 14, 4, 3] of `levers.lever_arms` (A / radian); then what distances grow with each chi is found as well.
     """
     atom_of = atom_kinds()[1]
     candidate, slot = np.nonzero(mask & (atom_of[aatype[row]] >= 0))
@@ -193,10 +201,13 @@ def find_near(
     table = pairs.tocsr()
     counts, j, distance = np.diff(table.indptr), table.indices, table.data
     own_cosine, other_cosine = np.zeros((2, len(j)), np.float32)
+    approach = None if arms is None else np.zeros((len(j), aa.N_CHI), np.float32)
     for axis in range(3):  # one coordinate at a time: several times faster than rows of three
         way = standing.xyz[:, axis].astype(np.float32)[j] - np.repeat(at[:, axis].astype(np.float32), counts)
         own_cosine += way * np.repeat(points[:, axis].astype(np.float32), counts)
         other_cosine -= way * standing.direction[:, axis].astype(np.float32)[j]
+        if arms is not None and approach is not None:
+            approach -= way[:, None] * np.repeat(arms[candidate, slot, :, axis].astype(np.float32), counts, axis=0)
     scale = 127.0 / np.maximum(distance, 1e-3)
     return Near(
         candidate.astype(np.int32),
@@ -207,7 +218,13 @@ def find_near(
         _cosine_in_bytes(own_cosine * scale),
         _cosine_in_bytes(other_cosine * scale),
         np.rint(255 * standing.weight).astype(np.uint8)[j],
+        None if approach is None else approach_in_bytes(approach / np.maximum(distance, 1e-3)[:, None]),
     )
+
+
+def approach_in_bytes(approach: np.ndarray) -> np.ndarray:
+    """What distances grow with chis (A / radian) as `Near` keeps it."""
+    return np.clip(np.rint(approach * PER_ANGSTROM), -127, 127).astype(np.int8)
 
 
 def in_bytes(distance: np.ndarray) -> np.ndarray:

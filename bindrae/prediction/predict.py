@@ -21,10 +21,10 @@ from bindrae.prediction.confidence import Calibrations, read_calibrations
 from bindrae.prediction.inputs import Complex, read_complex
 from bindrae.prediction.keep import keep_far, keep_named, keep_unbuildable, kept_sidechains
 from bindrae.prediction.links import note_unmade, stated_bonds
+from bindrae.prediction.networks import RefinementNetworks, read_networks
 from bindrae.prediction.obstacles import Bond
 from bindrae.prediction.refine import Arrangements, Scene, build_unrefined, draw_unrefined
 from bindrae.prediction.rotamers import HeadInputs, mass_around, propose_rotamers, run_model
-from bindrae.prediction.surroundings import SurroundingsNetwork, read_surroundings
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class PredictionOptions:
 
 @dataclass
 class Predictor:
-    """A trained model with its identity, its calibration and its network of surroundings."""
+    """A trained model with its identity, its calibration and its networks of refinement."""
 
     model: Stage1
     path: Path
     sha256: str
     calibrations: Calibrations
-    surroundings: SurroundingsNetwork | None = None
+    networks: RefinementNetworks | None = None
 
     @classmethod
     def load(cls, path: Path | None = None) -> Predictor:
@@ -66,7 +66,7 @@ class Predictor:
                 f"{path} reads embeddings of a protein language model, which `bindrae predict` does not make",
                 "use a model that was trained with embed.plm: none",
             )
-        return cls(model, path, sha256_file(path), read_calibrations(path), read_surroundings(path))
+        return cls(model, path, sha256_file(path), read_calibrations(path), read_networks(path))
 
 
 def shipped_weights() -> Path:
@@ -165,7 +165,7 @@ def _samples(
     rotamers = propose_rotamers(output, inputs, scene.movable) if wanted else None
     arrangements = None
     if options.refine and rotamers is not None:
-        arrangements = Arrangements(scene, circle, rotamers, seed=options.seed, surroundings=predictor.surroundings)
+        arrangements = Arrangements(scene, circle, rotamers, seed=options.seed, networks=predictor.networks)
     samples = []
     for number in range(options.samples):
         rng = np.random.default_rng((options.seed, number))

@@ -61,9 +61,10 @@ def reach_partners(scene: Scene, circle: Tensor, rotamers: Rotamers) -> Rotamers
         more.chi[row, :k], more.log_p[row, :k], more.spread[row, :k] = (
             own_chi[there], own_log_p[there], own_spread[there],
         )  # fmt: skip
-    return Rotamers(
-        *(torch.cat([getattr(rotamers, name), getattr(more, name)], dim=1) for name in ("chi", "log_p", "spread"))
+    chi, log_p, spread = (
+        torch.cat([getattr(rotamers, name), getattr(more, name)], dim=1) for name in ("chi", "log_p", "spread")
     )
+    return Rotamers(chi, log_p, spread, rotamers.inputs)
 
 
 def _starts(rotamers: Rotamers, row: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bindrae.geometry.kinematics import angles_to_circle
+from bindrae.prediction.levers import lever_arms
 from bindrae.prediction.neighbourhood import (
     Near,
     Standing,
@@ -18,12 +19,14 @@ from bindrae.prediction.neighbourhood import (
     standing_molecules,
     standing_protein,
 )
+from bindrae.prediction.networks import RefinementNetworks
 from bindrae.prediction.polish import polish
 from bindrae.prediction.reach import reach_partners
-from bindrae.prediction.rotamers import Rotamers
+from bindrae.prediction.rotamers import Rotamers, density_around
 from bindrae.prediction.scene import Scene, build_unrefined
 from bindrae.prediction.search import best_combination, candidate_energies, costs_in_place, sample_arrangements
 from bindrae.prediction.surroundings import OPEN_NATS, SurroundingsNetwork
+from bindrae.prediction.turns import Turnable, TurnNetwork, best_turns, log_density, tell
 
 __all__ = [
     "POLISH_WEIGHT", "WEIGHT", "Arrangements", "Refined", "Scene", "build_unrefined", "draw_unrefined", "refine_chis",
@@ -36,7 +39,8 @@ OVERLAP_BESIDE_NETWORK = 0.4
 POLISH_WEIGHT = 200.0
 """The same in the gradient steps, where a turn of one standard deviation costs half a nat."""
 
-_ROUNDS = 2  # of asking what surroundings are worth; a third gains nothing
+_ROUNDS = 2  # of asking what surroundings are worth
+_TURNS = 2  # of asking how far the side chains that stay should turn
 _AT_ONCE = 4_000  # candidates that the network is asked about together
 
 
@@ -45,6 +49,16 @@ class Refined:
     """Side chains after refinement."""
 
     circle: Tensor  # [N, 7, 2] torsions
+    xyz: Tensor  # [N, 14, 3] angstrom
+    mask: Tensor  # [N, 14] bool
+
+
+@dataclass
+class Arranged:
+    """One candidate for each of N residues, where it has its side chain or turned from there."""
+
+    number: np.ndarray  # [N] of the candidate
+    circle: Tensor  # [N, 7, 2]
     xyz: Tensor  # [N, 14, 3] angstrom
     mask: Tensor  # [N, 14] bool
 
@@ -68,8 +82,8 @@ class Arrangements:
         The same in the gradient steps that follow the choice; 0 leaves these out.
     seed : int
         Of the search.
-    surroundings : SurroundingsNetwork, optional
-        Says what a side chain's surroundings are worth; overlaps then count less.
+    networks : RefinementNetworks, optional
+        Say what a side chain's surroundings are worth, and how far it should turn; overlaps then count less.
     """
 
     @torch.no_grad()
@@ -81,26 +95,25 @@ class Arrangements:
         weight: float = WEIGHT,
         polish_weight: float = POLISH_WEIGHT,
         seed: int = 0,
-        surroundings: SurroundingsNetwork | None = None,
+        networks: RefinementNetworks | None = None,
     ) -> None:
-        self.scene, self.polish_weight = scene, polish_weight
+        self.scene, self.polish_weight, self.networks = scene, polish_weight, networks
         rotamers = reach_partners(scene, circle, rotamers)
         first_alone = torch.arange(rotamers.chi.shape[1]) == 0
         there = torch.isfinite(rotamers.log_p) & (scene.movable.unsqueeze(-1) | first_alone)
         row, place = torch.nonzero(there, as_tuple=True)
-        kind = scene.aatype.numpy()
         self.row, self.surprise = row.numpy(), -rotamers.log_p[row, place].double().numpy()
-        self.spread = rotamers.spread[row, place]
+        self.spread, self.inputs = rotamers.spread[row, place], rotamers.inputs
         self.circle = torch.cat([circle[row, :3], angles_to_circle(rotamers.chi[row, place])], dim=1)
         self.xyz, self.mask = scene.build(self.circle, row)
         self.energies = candidate_energies(
-            self.xyz.double().numpy(), self.mask.numpy(), self.row, -self.surprise, kind,
-            scene.linked.numpy(), scene.obstacles, weight if surroundings is None else weight * OVERLAP_BESIDE_NETWORK,
+            self.xyz.double().numpy(), self.mask.numpy(), self.row, -self.surprise, scene.aatype.numpy(),
+            scene.linked.numpy(), scene.obstacles, weight if networks is None else weight * OVERLAP_BESIDE_NETWORK,
         )  # fmt: skip
         self.state = best_combination(self.energies, seed)
         self.added = np.zeros_like(self.surprise)  # by the network (nats)
-        if surroundings is not None:
-            self.choose_in_place(surroundings)
+        if networks is not None:
+            self.choose_in_place(networks)
 
     def costs(self) -> np.ndarray:
         """[V] costs of all candidates without the network, each with all others as they are arranged (nats)."""
@@ -118,11 +131,16 @@ class Arrangements:
         near = costs < np.minimum.reduceat(costs, self.energies.first[:-1])[self.row] + OPEN_NATS
         return np.asarray(near & (np.bincount(self.row, near) > 1)[self.row])
 
-    def standing(self, costs: np.ndarray) -> Standing:
+    def arranged(self, state: np.ndarray | None = None) -> Arranged:
+        """Side chains where their candidates have them; those of the arrangement found, unless another is named."""
+        number = self.energies.first[:-1] + (self.state if state is None else state)
+        return Arranged(number, self.circle[number], self.xyz[number], self.mask[number])
+
+    def standing(self, costs: np.ndarray, arranged: Arranged) -> Standing:
         """What candidates may come near: all others as they are arranged, or by `costs` may be, and the obstacles."""
         protein = standing_protein(
-            self.xyz.double().numpy(), self._directions, self.mask.numpy(), self.row, self._chosen(),
-            self.probabilities(costs), self.scene.aatype.numpy(), self.scene.linked.numpy(),
+            arranged.xyz.double().numpy(), self.xyz.double().numpy(), self._directions, self.mask.numpy(), self.row,
+            arranged.number, self.probabilities(costs), self.scene.aatype.numpy(), self.scene.linked.numpy(),
         )  # fmt: skip
         return Standing.joined([protein, self._molecules])
 
@@ -141,27 +159,32 @@ class Arrangements:
     def _molecules(self) -> Standing:
         return standing_molecules(self.scene.obstacles)
 
-    def _chosen(self) -> np.ndarray:
-        """[N] candidate of each residue as it is arranged."""
-        return np.asarray(self.energies.first[:-1] + self.state)
-
-    def choose_in_place(self, network: SurroundingsNetwork) -> None:
+    @torch.no_grad()
+    def choose_in_place(self, networks: RefinementNetworks) -> None:
         """Ask what surroundings are worth with the others where they are, let every residue choose, and again.
 
         What surroundings are worth was asked for where the others stand. A search that moves them all at once would
-        mostly find arrangements that the answers were not given for.
+        mostly find arrangements that the answers were not given for. The second time the others are turned already,
+        and those that are not sure stand where the first answers have them.
         """
         for _ in range(_ROUNDS):
-            before, costs = self.state, self.costs()
-            self.added = self._worth(network, costs)
+            costs = self.costs()
+            standing = self.standing_turned(networks, costs)
+            self.added = self._worth(networks.surroundings, costs, standing)
             self.state = self._best(costs + self.added)
-            if (before == self.state).all():
-                break
+
+    def standing_turned(self, networks: RefinementNetworks | None, costs: np.ndarray) -> Standing:
+        """What stands around, as far as it is known: at first as the search has it, then chosen and turned."""
+        total, arranged = costs + self.added, self.arranged()
+        if networks is not None and networks.turns is not None and self.added.any():
+            arranged = self._turned(networks.turns, total, arranged)
+        return self.standing(total, arranged)
 
     @torch.no_grad()
-    def surroundings_energy(self, network: SurroundingsNetwork, candidates: np.ndarray, costs: np.ndarray) -> Tensor:
+    def surroundings_energy(
+        self, network: SurroundingsNetwork, candidates: np.ndarray, costs: np.ndarray, standing: Standing
+    ) -> Tensor:
         """Energies of some candidates by the network, [K] nats; `costs` [V] with all others as they are arranged."""
-        standing = self.standing(costs)
         surprise, rest = (torch.as_tensor(x).float() for x in (self.surprise, costs - self.surprise))
         kind = self.scene.aatype[self.row]
         parts = [
@@ -170,14 +193,52 @@ class Arrangements:
         ]
         return torch.cat(parts)
 
-    def _worth(self, network: SurroundingsNetwork, costs: np.ndarray) -> np.ndarray:
+    def _worth(self, network: SurroundingsNetwork, costs: np.ndarray, standing: Standing) -> np.ndarray:
         """[V] what the network adds to the candidates that `costs` leave open (nats)."""
         asked = self.open_candidates(costs)
         energy = np.zeros(len(costs))
-        energy[asked] = self.surroundings_energy(network, np.flatnonzero(asked), costs).double().numpy()
+        energy[asked] = self.surroundings_energy(network, np.flatnonzero(asked), costs, standing).double().numpy()
         # Only differences mean something: the mean of the open ones stays, and with it the distance to the others.
         mean = np.bincount(self.row, energy) / np.maximum(1, np.bincount(self.row, asked))
         return np.where(asked, energy - mean[self.row], 0.0)
+
+    def turning_rows(self) -> np.ndarray:
+        """Residues whose side chain may turn: those that move and that no bond holds; none without a density."""
+        if self.inputs is None:
+            return np.zeros(0, dtype=np.int64)
+        turns = self.scene.movable.numpy().copy()
+        turns[[bond.row for bond in self.scene.bonds]] = False
+        return np.flatnonzero(turns)
+
+    def turnable(self, arranged: Arranged, costs: np.ndarray) -> Turnable:
+        """The side chains of `turning_rows` with what stands around them; `costs` [V] say who may be where."""
+        rows, kind = self.turning_rows(), self.scene.aatype.numpy()
+        own, chi = arranged.number[rows], torch.atan2(*arranged.circle[rows, 3:].unbind(-1))
+        xyz, mask = arranged.xyz[rows].double().numpy(), arranged.mask[rows].numpy()
+        assert self.inputs is not None
+        density = density_around(self.inputs, torch.as_tensor(rows), chi)
+        near = find_near(
+            xyz, protein_directions(xyz, mask, kind[rows]), mask, rows, kind, self.standing(costs, arranged),
+            lever_arms(xyz, kind[rows]),
+        )  # fmt: skip
+        surprise, rest = self.surprise[own], (costs - self.added - self.surprise)[own]
+        told = tell(density, self.probabilities(costs)[own], surprise, rest)
+        return Turnable(near, kind[rows], chi.float().numpy(), log_density(density), told)
+
+    def turn(self, arranged: Arranged, turns: Tensor) -> Arranged:
+        """Side chains of `turning_rows` turned by [R, 4] radians."""
+        rows = torch.as_tensor(self.turning_rows())
+        circle, xyz = arranged.circle.clone(), arranged.xyz.clone()
+        circle[rows, 3:] = angles_to_circle(torch.atan2(*circle[rows, 3:].unbind(-1)) + turns)
+        xyz[rows] = self.scene.build(circle[rows], rows)[0]
+        return Arranged(arranged.number, circle, xyz, arranged.mask)
+
+    def _turned(self, network: TurnNetwork, costs: np.ndarray, arranged: Arranged) -> Arranged:
+        """Side chains turned once as the network finds likely."""
+        if not len(self.turning_rows()):
+            return arranged
+        asked = self.turnable(arranged, costs)
+        return self.turn(arranged, best_turns(network(asked), asked.aatype))
 
     def _best(self, costs: np.ndarray) -> np.ndarray:
         """[N] place of the candidate of least cost of each residue."""
@@ -203,15 +264,19 @@ class Arrangements:
 
     @torch.no_grad()
     def _finish(self, state: np.ndarray) -> Refined:
-        chosen = torch.as_tensor(self.energies.first[:-1] + state)
-        circle, xyz, mask = self.circle[chosen], self.xyz[chosen], self.mask[chosen]
-        if self.polish_weight:
-            scene = self.scene
-            circle, xyz = polish(
-                scene.frames, circle, self.spread[chosen], xyz, mask, scene.aatype, scene.linked, scene.movable,
-                scene.obstacles, self.polish_weight,
-            )  # fmt: skip
-        return Refined(circle, xyz, mask)
+        arranged = self.arranged(state)
+        if self.networks is not None and self.networks.turns is not None:
+            total = self.costs() + self.added
+            for _ in range(_TURNS):
+                arranged = self._turned(self.networks.turns, total, arranged)
+        if not self.polish_weight:
+            return Refined(arranged.circle, arranged.xyz, arranged.mask)
+        scene = self.scene
+        circle, xyz = polish(
+            scene.frames, arranged.circle, self.spread[arranged.number], arranged.xyz, arranged.mask, scene.aatype,
+            scene.linked, scene.movable, scene.obstacles, self.polish_weight,
+        )  # fmt: skip
+        return Refined(circle, xyz, arranged.mask)
 
 
 def refine_chis(
@@ -222,13 +287,13 @@ def refine_chis(
     weight: float = WEIGHT,
     polish_weight: float = POLISH_WEIGHT,
     seed: int = 0,
-    surroundings: SurroundingsNetwork | None = None,
+    networks: RefinementNetworks | None = None,
 ) -> Refined:
     """Side chains that the model finds likely and whose atoms overlap little, also with ligand and other molecules.
 
     See `Arrangements` for the arguments.
     """
-    return Arrangements(scene, circle, rotamers, weight, polish_weight, seed, surroundings).best()
+    return Arrangements(scene, circle, rotamers, weight, polish_weight, seed, networks).best()
 
 
 def draw_unrefined(circle: Tensor, rotamers: Rotamers, rng: np.random.Generator, temperature: float) -> Tensor:

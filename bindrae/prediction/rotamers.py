@@ -25,15 +25,6 @@ _ROWS = 2048  # residues whose candidates are made together
 
 
 @dataclass
-class Rotamers:
-    """K candidate side chains of N residues, the model's own choice first."""
-
-    chi: Tensor  # [N, K, 4] radians
-    log_p: Tensor  # [N, K] logarithm of the probability mass within 20 degrees; -inf where there is no candidate
-    spread: Tensor  # [N, K, 4] radians, standard deviation within each mode
-
-
-@dataclass
 class HeadInputs:
     """What the torsion head was given in the last pass: enough to ask it again under other chis."""
 
@@ -60,6 +51,16 @@ class HeadInputs:
         true_chi = angles_to_circle(chi).unsqueeze(0)
         said = self.head(self.s[:, rows], self.known[:, rows], self.aatype[:, rows], true_chi)
         return said.chi_logits[0], said.chi_offsets[0]
+
+
+@dataclass
+class Rotamers:
+    """K candidate side chains of N residues, the model's own choice first."""
+
+    chi: Tensor  # [N, K, 4] radians
+    log_p: Tensor  # [N, K] logarithm of the probability mass within 20 degrees; -inf where there is no candidate
+    spread: Tensor  # [N, K, 4] radians, standard deviation within each mode
+    inputs: HeadInputs | None = None  # of a head that can be asked about other angles
 
 
 @torch.inference_mode()
@@ -114,10 +115,11 @@ def propose_rotamers(output: Stage1Output, inputs: HeadInputs, movable: Tensor, 
         _search(inputs, decoded[start : start + _ROWS], movable[start : start + _ROWS], start, count)
         for start in range(0, n, _ROWS)
     ]
-    return Rotamers(*(torch.cat([getattr(p, name) for p in parts]) for name in ("chi", "log_p", "spread")))
+    chi, log_p, spread = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Rotamers(chi, log_p, spread, inputs)
 
 
-def _search(inputs: HeadInputs, decoded: Tensor, movable: Tensor, start: int, count: int) -> Rotamers:
+def _search(inputs: HeadInputs, decoded: Tensor, movable: Tensor, start: int, count: int) -> tuple[Tensor, ...]:
     n = len(decoded)
     kind = inputs.aatype[0, start : start + n]
     has_chi = torch.as_tensor(aa.CHI_MASK)[kind]
@@ -153,7 +155,7 @@ def _search(inputs: HeadInputs, decoded: Tensor, movable: Tensor, start: int, co
         unlikely[:, 0] = False
         log_p[rows] = kept.masked_fill(unlikely, -torch.inf)
     chi[:, 0] = decoded
-    return Rotamers(chi, log_p, spread)
+    return chi, log_p, spread
 
 
 def modes(logits: Tensor, offsets: Tensor, periodic: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -200,7 +202,82 @@ def wrap(angle: Tensor) -> Tensor:
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
+@dataclass
+class Density:
+    """What the model says of the chis of R residues near given values, each chi given those before it."""
+
+    p: Tensor  # [R, 4, bins] probability of each bin
+    away: Tensor  # [R, 4, bins] turn from the given value to the bin (radians), the nearest of a periodic chi's two
+
+    def within(self, angle: float) -> Tensor:
+        """[R, 4] probability mass at turns of at most `angle` (radians) to either side."""
+        return (self.p * (self.away.abs() <= angle)).sum(-1).clamp(0.0, 1.0)
+
+    def smoothed(self, turns: Tensor, width: float) -> Tensor:
+        """Probability at some turns, each bin taken for a normal distribution.
+
+        Each bin is shared between the two nearest points of a fine grid first: there are far fewer of these than bins.
+
+        Parameters
+        ----------
+        turns : Tensor
+            [T] radians.
+        width : float
+            Standard deviation (radians).
+
+        Returns
+        -------
+        Tensor
+            [R, 4, T]; 1 where one bin that is sure stands.
+        """
+        step, end = width / 4, float(turns.abs().max()) + 4 * width
+        grid = torch.arange(-math.ceil(end / step), math.ceil(end / step) + 1) * step
+        at = (self.away - grid[0]) / step
+        low = at.floor().clamp(0, len(grid) - 2)
+        beyond = at - low
+        # Bins that are farther than the grid reaches count nowhere.
+        p = torch.where((beyond >= 0) & (beyond <= 1), self.p, 0.0)
+        mass = p.new_zeros(*p.shape[:-1], len(grid))
+        for place, share in ((low.long(), 1 - beyond), (low.long() + 1, beyond)):
+            mass.scatter_add_(-1, place, p * share)
+        return mass @ torch.exp(-0.5 * ((grid[:, None] - turns) / width) ** 2)
+
+
 @torch.inference_mode()
+def density_around(inputs: HeadInputs, rows: Tensor, chi: Tensor) -> Density:
+    """Ask the head about chis near given values.
+
+    Parameters
+    ----------
+    inputs : HeadInputs
+        Of a head with a distribution.
+    rows : Tensor
+        [R] residues.
+    chi : Tensor
+        [R, 4] radians.
+    """
+    logits, offsets = inputs.ask(rows, chi)
+    bins = bin_centres(logits.shape[-1]) + offsets
+    return Density(torch.softmax(logits, -1), turn_between(chi.unsqueeze(-1), bins, inputs.aatype[0, rows]))
+
+
+def turn_between(start: Tensor, end: Tensor, aatype: Tensor) -> Tensor:
+    """The shortest turn (radians) from one chi to another, to the nearer place where half a turn is the same.
+
+    Parameters
+    ----------
+    start, end : Tensor
+        [R, 4] radians, or both with one more dimension.
+    aatype : Tensor
+        [R] types.
+    """
+    turn = wrap(end - start)
+    periodic = torch.as_tensor(aa.CHI_PI_PERIODIC)[aatype]
+    if turn.dim() > periodic.dim():
+        periodic = periodic.unsqueeze(-1)
+    return torch.where(periodic, torch.remainder(turn + math.pi / 2, math.pi) - math.pi / 2, turn)
+
+
 def mass_around(inputs: HeadInputs, chi: Tensor) -> Tensor | None:
     """Probability that each chi lies within 20 degrees of a value, given the values of the chis before it.
 
@@ -217,10 +294,5 @@ def mass_around(inputs: HeadInputs, chi: Tensor) -> Tensor | None:
     """
     if not isinstance(inputs.head, MultimodalHead):
         return None
-    logits, offsets = inputs.ask(torch.arange(len(chi)), chi)
-    kind = inputs.aatype[0]
-    away = wrap(bin_centres(logits.shape[-1]) + offsets - chi.unsqueeze(-1)).abs()
-    periodic = torch.as_tensor(aa.CHI_PI_PERIODIC)[kind].unsqueeze(-1)
-    away = torch.where(periodic, torch.minimum(away, math.pi - away), away)
-    mass = (torch.softmax(logits, -1) * (away <= WITHIN)).sum(-1).clamp(0.0, 1.0)
-    return torch.where(torch.as_tensor(aa.CHI_MASK)[kind], mass, 1.0)
+    mass = density_around(inputs, torch.arange(len(chi)), chi).within(WITHIN)
+    return torch.where(torch.as_tensor(aa.CHI_MASK)[inputs.aatype[0]], mass, 1.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,10 +20,17 @@ from bindrae.data.layout import DataLayout
 from bindrae.errors import exit_on_error
 from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, find_clashes
 from bindrae.model.stage1 import Stage1, load_model
+from bindrae.prediction.networks import read_networks
 from bindrae.prediction.refine import POLISH_WEIGHT, WEIGHT, Refined, Scene, build_unrefined, refine_chis
-from bindrae.prediction.rotamers import HeadInputs, Rotamers, mass_around, propose_rotamers, run_model
+from bindrae.prediction.rotamers import (
+    HeadInputs,
+    Rotamers,
+    mass_around,
+    propose_rotamers,
+    run_model,
+    turn_between,
+)
 from bindrae.prediction.side_parser import side_parser
-from bindrae.prediction.surroundings import read_surroundings
 from bindrae.progress import track
 
 
@@ -49,6 +56,12 @@ class Trial:
     def chi_errors(self, circle: Tensor) -> np.ndarray:
         """[N, 4] degrees."""
         return self.candidate_errors(circle, np.arange(len(circle)))
+
+    def turns_to_truth(self, circle: Tensor, row: np.ndarray) -> np.ndarray:
+        """[R, 4] turns (radians) from the chis of `circle` [R, 7, 2] to the truth, NaN where there is none."""
+        true, defined = (self.sample[name][row, 3:] for name in ("torsion_angles", "torsion_mask"))
+        turns = turn_between(torch.atan2(*circle[:, 3:].unbind(-1)), true, self.scene.aatype[row])
+        return torch.where(defined, turns, torch.nan).numpy()
 
     def candidate_errors(self, circle: Tensor, row: np.ndarray) -> np.ndarray:
         """[V, 4] degrees, of V candidates for the residues `row`."""
@@ -136,18 +149,21 @@ def main() -> None:
     model = load_model(given.model)
     dataset = even_part(ShardDataset(DataLayout(given.data), given.side), given.max_complexes)
     trials = [try_sample(model, *dataset[i]) for i in track(range(len(dataset)), len(dataset), "predict")]
-    network = read_surroundings(given.model)
+    networks = read_networks(given.model)
     rows: dict[str, Callable[[Trial], Refined]] = {"crystal": crystal, "model alone": Trial.unrefined}
-    if network is not None:
-        rows["refined without the network of surroundings"] = lambda trial: refine_chis(
-            trial.scene, trial.circle, trial.rotamers
-        )
+    if networks is not None:
+        rows["refined without networks"] = lambda trial: refine_chis(trial.scene, trial.circle, trial.rotamers)
+        if networks.turns is not None:
+            unturned = replace(networks, turns=None)
+            rows["refined without turns"] = lambda trial: refine_chis(
+                trial.scene, trial.circle, trial.rotamers, networks=unturned
+            )
     for weight in map(float, given.weights.split(",")):
         for polish in map(float, given.polish.split(",")):
 
             def refined(trial: Trial, weight: float = weight, polish: float = polish) -> Refined:
                 return refine_chis(
-                    trial.scene, trial.circle, trial.rotamers, weight=weight, polish_weight=polish, surroundings=network
+                    trial.scene, trial.circle, trial.rotamers, weight=weight, polish_weight=polish, networks=networks
                 )
 
             rows[f"refined, {weight:g} and {polish:g}"] = refined

@@ -83,7 +83,7 @@ CLASSES: dict[str, dict[str, str]] = {
     "docs/prediction.md": {
         "bindrae predict protein.pdb ligand.sdf -o holo.pdb": RUN,
         "from pathlib import Path": PYTHON,
-        "python -m bindrae.prediction.surroundings_fit results/mydata/data model.safetensors --processes 2": SLOW,
+        "python -m bindrae.prediction.networks_fit results/mydata/data model.safetensors --processes 2": SLOW,
         "python -m bindrae.prediction.tune results/mydata/data model.safetensors --weights 10,20,40 --polish 120,200": (
             SLOW
         ),
@@ -101,7 +101,7 @@ CLASSES: dict[str, dict[str, str]] = {
         "snakemake --configfile config/casf2016.yaml --config root=/where/CASF-2016": CHECKED,
         "bindrae train --data results/mydata/data --run results/mydata/runs/tuned --init shipped --lr 3e-4 "
         "--max-epochs 5 \\": CHECKED,
-        "python -m bindrae.prediction.surroundings_fit results/mydata/data model.safetensors": SLOW,
+        "python -m bindrae.prediction.networks_fit results/mydata/data model.safetensors": SLOW,
         "torchrun --standalone --nproc-per-node 4 --no-python -- bindrae train --data ... --run ... --accumulate 4": (
             CHECKED
         ),

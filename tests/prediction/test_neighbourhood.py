@@ -120,7 +120,7 @@ def test_molecules_are_told_apart_by_what_they_are_bonded_to() -> None:
 def test_side_chains_stand_where_they_are_sure_to_be_and_else_in_all_likely_places() -> None:
     made = arrangement(1)
     costs = made.costs()
-    standing = made.standing(costs)
+    standing = made.standing(costs, made.arranged())
     p = made.probabilities(costs)
     sure = p[made.energies.first[:-1] + made.state] >= SURE
     assert 0 < sure.sum() < len(sure)
@@ -143,7 +143,7 @@ def test_what_is_near_is_all_within_reach_but_the_residue_itself() -> None:
     made = arrangement()
     costs = made.costs()
     asked = np.flatnonzero(made.open_candidates(costs))
-    standing = made.standing(costs)
+    standing = made.standing(costs, made.arranged())
     near = made.near(asked, standing)
     kind, points = made.scene.aatype.numpy(), directions(made)
     assert 10 < len(asked) < len(costs)
@@ -176,7 +176,7 @@ def test_nothing_depends_on_place_or_order() -> None:
     made = arrangement(4)
     costs = made.costs()
     asked = np.flatnonzero(made.open_candidates(costs))
-    standing = made.standing(costs)
+    standing = made.standing(costs, made.arranged())
     turn, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
     order = np.random.default_rng(0).permutation(len(standing.row))
     shuffled = Standing(

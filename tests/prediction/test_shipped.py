@@ -51,7 +51,7 @@ def residues(shipped: Predictor, demo_layout: DataLayout) -> pd.DataFrame:
     dataset = ShardDataset(demo_layout, "all")
     new = [i for i, name in enumerate(dataset.ids) if name not in trained]
     assert len(new) >= 1
-    predict = refined_predictor(shipped.model, shipped.calibrations.refined, shipped.surroundings)
+    predict = refined_predictor(shipped.model, shipped.calibrations.refined, shipped.networks)
     found: pd.DataFrame = score_dataset(dataset.take(new), predict, "shipped")[0]
     return found
 

@@ -1,10 +1,9 @@
-"""What the surroundings of a side chain are worth: finding them, reading them, fitting the network, choosing by it."""
+"""What the surroundings of a side chain are worth: reading them, fitting the network, choosing by it."""
 
 from __future__ import annotations
 
 import json
 import math
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,31 +17,19 @@ from test_refine import extended, scene_of, staggered
 from torch.nn import functional as F
 
 from bindrae.chem import residues as aa
-from bindrae.data.layout import DataLayout
 from bindrae.errors import BindraeError
 from bindrae.model.export import rewrite_metadata
-from bindrae.prediction import surroundings_fit
 from bindrae.prediction.calibrate import store as store_calibrations
 from bindrae.prediction.confidence import Calibrations
-from bindrae.prediction.kinds import N_MOVING, atom_kinds, moving_kinds
+from bindrae.prediction.descriptors import STEPS
+from bindrae.prediction.kinds import atom_kinds, moving_kinds
 from bindrae.prediction.neighbourhood import CHANNELS, NEAREST, REACH, Near, in_bytes
+from bindrae.prediction.networks import RefinementNetworks, read_networks
+from bindrae.prediction.networks_fit import fit_network, gather_choices
 from bindrae.prediction.predict import Predictor
 from bindrae.prediction.refine import OVERLAP_BESIDE_NETWORK, WEIGHT, Arrangements
-from bindrae.prediction.surroundings import (
-    OPEN_NATS,
-    STEPS,
-    SURROUNDINGS_KEY,
-    WIDTH,
-    SurroundingsNetwork,
-    read_surroundings,
-)
-from bindrae.prediction.surroundings_fit import (
-    Choice,
-    fit_network,
-    gather_choices,
-    negative_log_likelihood,
-    total_energy,
-)
+from bindrae.prediction.surroundings import OPEN_NATS, WIDTH, SurroundingsNetwork
+from bindrae.prediction.surroundings_fit import Choice, choice_loss, negative_log_likelihood, total_energy
 from bindrae.prediction.tune import try_sample
 
 
@@ -59,7 +46,16 @@ def handed(made: Arrangements) -> tuple[np.ndarray, np.ndarray, Near]:
     """Costs, candidates that they leave open, and what stands around those."""
     costs = made.costs()
     asked = np.flatnonzero(made.open_candidates(costs))
-    return costs, asked, made.near(asked, made.standing(costs))
+    return costs, asked, made.near(asked, made.standing(costs, made.arranged()))
+
+
+def worth(made: Arrangements, network: SurroundingsNetwork, asked: np.ndarray, costs: np.ndarray) -> torch.Tensor:
+    return made.surroundings_energy(network, asked, costs, made.standing(costs, made.arranged()))
+
+
+def fit(choices: list[Choice], epochs: int, seed: int = 0) -> SurroundingsNetwork:
+    torch.manual_seed(seed)
+    return fit_network(SurroundingsNetwork(), choices, choice_loss, epochs, seed)
 
 
 def test_only_candidates_near_the_best_are_asked_and_only_where_there_are_several() -> None:
@@ -94,7 +90,7 @@ def test_an_energy_is_that_of_its_definition() -> None:
     """Atom by atom and neighbour by neighbour."""
     network, made = random_network(), arrangement(2)
     costs, asked, near = handed(made)
-    found = made.surroundings_energy(network, asked, costs)
+    found = worth(made, network, asked, costs)
     kinds = made.scene.aatype.numpy()[made.row[asked]]
     surprise, rest = torch.as_tensor(made.surprise[asked]), torch.as_tensor((costs - made.surprise)[asked])
     expected = network.trust[kinds] * surprise + network.rest[kinds] * rest
@@ -121,10 +117,10 @@ def test_an_energy_is_that_of_its_definition() -> None:
 def test_candidates_asked_in_parts_are_worth_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     network, made = random_network(), arrangement(3)
     costs, asked, _ = handed(made)
-    whole = made.surroundings_energy(network, asked, costs)
+    whole = worth(made, network, asked, costs)
     monkeypatch.setattr("bindrae.prediction.refine._AT_ONCE", 7)
     assert len(asked) > 20
-    assert torch.allclose(whole, made.surroundings_energy(network, asked, costs), atol=1e-4)
+    assert torch.allclose(whole, worth(made, network, asked, costs), atol=1e-4)
 
 
 def test_the_gradient_is_that_of_the_energy() -> None:
@@ -214,7 +210,7 @@ def one_partner(residues: int, seed: int) -> Choice:
 
 
 def test_the_fit_learns_what_no_sum_over_contacts_can_say() -> None:
-    network = fit_network([one_partner(100, seed) for seed in range(40)], epochs=8)
+    network = fit([one_partner(100, seed) for seed in range(40)], epochs=8)
     choice = one_partner(400, 99)
     energy = total_energy(network, choice).reshape(-1, 2)
     right = choice.right[0].reshape(-1, 2)
@@ -223,23 +219,18 @@ def test_the_fit_learns_what_no_sum_over_contacts_can_say() -> None:
 
 def test_the_same_seed_fits_the_same_network() -> None:
     first, again, other = (
-        fit_network([one_partner(20, k) for k in range(4)], epochs=1, seed=seed).to_json() for seed in (0, 0, 1)
+        fit([one_partner(20, k) for k in range(4)], epochs=1, seed=seed).to_json() for seed in (0, 0, 1)
     )
     assert first == again != other
 
 
 def test_nothing_is_dropped_but_while_fitting() -> None:
-    fitted = fit_network([one_partner(20, 0)], epochs=1)
+    fitted = fit([one_partner(20, 0)], epochs=1)
     read = SurroundingsNetwork.from_json(fitted.to_json())
     choice = one_partner(30, 1)
     for network in (fitted, read):
         assert not network.training
         assert torch.equal(total_energy(network, choice), total_energy(network, choice))
-
-
-def test_nothing_to_choose_is_an_error() -> None:
-    with pytest.raises(BindraeError, match="open candidates"):
-        fit_network([one_partner(0, 0)])
 
 
 def test_choices_are_of_residues_with_several_open_candidates(predictor: Predictor) -> None:
@@ -254,12 +245,12 @@ def test_choices_are_of_residues_with_several_open_candidates(predictor: Predict
     assert (choice.right[1] <= choice.right[0]).all()
     assert choice.near.candidate.max() < len(choice.base)
     # Its parts are those that prediction hands to the network.
-    added = made.surroundings_energy(network, np.flatnonzero(asked), costs)
+    added = worth(made, network, np.flatnonzero(asked), costs)
     assert torch.allclose(total_energy(network, choice), torch.as_tensor(choice.base) + added, rtol=1e-3, atol=1e-2)
     # With a network, side chains stand where it puts them.
-    made = Arrangements(trial.scene, trial.circle, trial.rotamers, surroundings=network)
+    made = Arrangements(trial.scene, trial.circle, trial.rotamers, networks=RefinementNetworks(network))
     costs = made.costs()
-    again = gather_choices(network, trial)
+    again = gather_choices(RefinementNetworks(network), trial)
     assert again.base == pytest.approx(costs[made.open_candidates(costs)], abs=1e-4)
     assert len(again.base) != len(choice.base)
 
@@ -268,20 +259,20 @@ def test_a_network_without_energies_changes_nothing_but_the_cost_of_overlaps() -
     sample = random_sample(40, 2)
     scene = scene_of(sample)
     plain = Arrangements(scene, *staggered(sample), weight=WEIGHT * OVERLAP_BESIDE_NETWORK)
-    same = Arrangements(scene, *staggered(sample), surroundings=SurroundingsNetwork())
+    same = Arrangements(scene, *staggered(sample), networks=RefinementNetworks(SurroundingsNetwork()))
     assert same.costs() == pytest.approx(plain.costs())
     assert not same.added.any()
-    other = Arrangements(scene, *staggered(sample), surroundings=random_network())
+    other = Arrangements(scene, *staggered(sample), networks=RefinementNetworks(random_network()))
     assert (plain.state != other.state).any()
 
 
 def test_residues_choose_twice_each_with_all_others_where_they_are() -> None:
     sample, network = random_sample(25, 6), random_network(2)
     scene = scene_of(sample)
-    made = Arrangements(scene, *staggered(sample), surroundings=network)
+    made = Arrangements(scene, *staggered(sample), networks=RefinementNetworks(network))
 
     by_hand = Arrangements(scene, *staggered(sample), weight=WEIGHT * OVERLAP_BESIDE_NETWORK)
-    first, states = by_hand.energies.first, [by_hand.state]
+    first, states, added = by_hand.energies.first, [by_hand.state], np.zeros(len(by_hand.row))
     for _ in range(2):
         costs = []
         for v, r in enumerate(by_hand.row):
@@ -291,7 +282,9 @@ def test_residues_choose_twice_each_with_all_others_where_they_are() -> None:
         costs = np.array(costs) - np.array(costs)[first[by_hand.row]] + by_hand.costs()[first[by_hand.row]]
         assert costs == pytest.approx(by_hand.costs(), abs=1e-6)
         asked = by_hand.open_candidates(costs)
-        said = by_hand.surroundings_energy(network, np.flatnonzero(asked), costs).numpy()
+        # The second time, what is not sure stands where the first answers have it.
+        standing = by_hand.standing(costs + added, by_hand.arranged())
+        said = by_hand.surroundings_energy(network, np.flatnonzero(asked), costs, standing).numpy()
         added = np.zeros(len(costs))
         for r in range(len(first) - 1):
             own = np.flatnonzero(asked & (by_hand.row == r))
@@ -324,7 +317,7 @@ def test_what_is_near_decides_and_the_networks_own_probabilities_weigh_against_i
 
     def chosen(trust: float) -> int:
         network.trust[aa.TYPE_OF_NAME["PHE"]] = trust
-        return int(Arrangements(scene, circle, rotamers, surroundings=network).state[4])
+        return int(Arrangements(scene, circle, rotamers, networks=RefinementNetworks(network)).state[4])
 
     assert int(made.state[4]) == 0
     assert [chosen(0.0), chosen(5.0)] == [1, 0]
@@ -337,13 +330,13 @@ def test_draws_follow_the_network_too() -> None:
     network.trust[aa.TYPE_OF_NAME["SER"]] = 20.0  # what the model finds likeliest, and nothing else
     rng = np.random.default_rng(0)
 
-    def others(network: SurroundingsNetwork | None) -> int:
-        made = Arrangements(scene_of(sample), circle, rotamers, polish_weight=0.0, surroundings=network)
+    def others(networks: RefinementNetworks | None) -> int:
+        made = Arrangements(scene_of(sample), circle, rotamers, polish_weight=0.0, networks=networks)
         drawn = [made.draw(rng, 1.0).circle[4, 3] for _ in range(40)]
         return sum(not torch.allclose(chi, circle[4, 3], atol=1e-4) for chi in drawn)
 
     assert others(None) > 5
-    assert others(network) == 0
+    assert others(RefinementNetworks(network)) == 0
 
 
 def test_the_network_decides_between_open_candidates_alone() -> None:
@@ -355,18 +348,20 @@ def test_the_network_decides_between_open_candidates_alone() -> None:
 
     def chosen(trust: float) -> int:
         network.trust[serine] = trust
-        return int(Arrangements(scene_of(sample), circle, rotamers, surroundings=network).state[4])
+        return int(Arrangements(scene_of(sample), circle, rotamers, networks=RefinementNetworks(network)).state[4])
 
     assert [chosen(0.0), chosen(-3.0)] == [0, 1]
 
 
 def test_the_model_file_carries_the_network(model_path: Path, tmp_path: Path) -> None:
     network, out = random_network(), tmp_path / "n.safetensors"
-    assert read_surroundings(model_path) is None
-    rewrite_metadata(model_path, {SURROUNDINGS_KEY: network.to_json()}, out)
+    assert read_networks(model_path) is None
+    rewrite_metadata(model_path, {network.KEY: network.to_json()}, out)
     store_calibrations(out, Calibrations(), out)
-    read = Predictor.load(out).surroundings
-    assert read is not None
+    networks = Predictor.load(out).networks
+    assert networks is not None
+    assert networks.turns is None
+    read = networks.surroundings
     for name, value in network.named_parameters():
         assert torch.allclose(value, read.get_parameter(name), atol=2e-3), name
     weights, new = load_file(model_path), load_file(out)
@@ -379,9 +374,9 @@ def test_the_model_file_carries_the_network(model_path: Path, tmp_path: Path) ->
 def test_a_damaged_network_is_an_error(model_path: Path, tmp_path: Path, key: str, value: object) -> None:
     out = tmp_path / "m.safetensors"
     text = json.dumps(json.loads(random_network().to_json()) | {key: value})
-    rewrite_metadata(model_path, {SURROUNDINGS_KEY: text}, out)
+    rewrite_metadata(model_path, {SurroundingsNetwork.KEY: text}, out)
     with pytest.raises(BindraeError, match=r"network of surroundings in its metadata is damaged"):
-        read_surroundings(out)
+        read_networks(out)
 
 
 def test_weights_that_are_no_numbers_are_an_error() -> None:
@@ -390,21 +385,3 @@ def test_weights_that_are_no_numbers_are_an_error() -> None:
         network.bias[0, 0] = math.nan
     with pytest.raises(ValueError, match="cannot be"):
         SurroundingsNetwork.from_json(network.to_json())
-
-
-def test_the_command_fits_on_a_side(
-    demo_layout: DataLayout, model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    out = tmp_path / "n.safetensors"
-    arguments = ["surroundings_fit", demo_layout.root, model_path, "--max-complexes", "1", "--epochs", "1"]
-    monkeypatch.setattr(sys, "argv", list(map(str, [*arguments, "--output", out])))
-    surroundings_fit.main()
-    printed = capsys.readouterr().out
-    for arranged in ("by search", "by the network"):
-        assert f"1 complexes, side train, arranged {arranged}" in printed
-    assert printed.count("step 1 of 1: loss") == 2
-    network = read_surroundings(out)
-    assert network is not None
-    assert network.bias.shape[0] == N_MOVING
-    assert network.direct.abs().max() > 0

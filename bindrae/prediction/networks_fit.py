@@ -1,0 +1,183 @@
+"""Fit the networks of refinement: ``python -m bindrae.prediction.networks_fit DATA MODEL``.
+
+Both networks are asked about side chains as refinement arranges them, and refinement asks both. So each is fitted
+twice: what surroundings are worth first with all others where the search puts them, how far to turn then with all
+others where that network puts them; then both again, also on side chains as they stand when the networks of the first
+time have chosen and turned. Written into the model file's metadata; `bindrae.prediction.tune` shows on the validation
+side what they are worth.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bindrae.errors import BindraeError, exit_on_error
+from bindrae.model.export import rewrite_metadata
+from bindrae.prediction.networks import RefinementNetworks
+from bindrae.prediction.refine import OVERLAP_BESIDE_NETWORK, WEIGHT, Arrangements
+from bindrae.prediction.side_parser import side_parser
+from bindrae.prediction.side_pool import gather_side
+from bindrae.prediction.stored_network import StoredNetwork
+from bindrae.prediction.surroundings import SurroundingsNetwork
+from bindrae.prediction.surroundings_fit import Choice, choice_loss, choices_of
+from bindrae.prediction.tune import Trial
+from bindrae.prediction.turns import TurnNetwork, best_turns
+from bindrae.prediction.turns_fit import TrueTurns, true_turns_of, turn_loss
+
+EPOCHS = 2
+"""Of each fit."""
+_RATE, _DECAY = 3e-3, 1e-2
+_WARMUP, _LAST = 50, 0.02  # steps, and the rate at the end over the largest
+_COMPLEXES = 2  # of a step
+_UNIT = 300.0  # residues or chis whose losses add up to 1: an average would let small complexes count as much as large
+_CLIP_NORM = 5.0
+
+Network = TypeVar("Network", bound=StoredNetwork)
+Example = TypeVar("Example")
+
+
+@torch.no_grad()
+def gather_choices(networks: RefinementNetworks | None, trial: Trial) -> Choice:
+    """What residues choose from as the search arranges a complex, or after networks have chosen and turned."""
+    made = _arranged(trial, networks)
+    costs = made.costs()
+    return choices_of(trial, made, costs, made.standing_turned(networks, costs))
+
+
+@torch.no_grad()
+def gather_turns(networks: RefinementNetworks, trial: Trial) -> list[TrueTurns]:
+    """Chosen side chains of a complex where their candidates have them, and where the networks have turned them."""
+    made = _arranged(trial, networks)
+    if not len(made.turning_rows()):
+        return []
+    costs, arranged = made.costs() + made.added, made.arranged()
+    found = [true_turns_of(trial, made, costs, arranged)]
+    if networks.turns is not None:
+        asked = found[0].asked
+        arranged = made.turn(arranged, best_turns(networks.turns(asked), asked.aatype))
+        found.append(true_turns_of(trial, made, costs, arranged))
+    return found
+
+
+def _arranged(trial: Trial, networks: RefinementNetworks | None) -> Arrangements:
+    made = Arrangements(
+        trial.scene, trial.circle, trial.rotamers, weight=WEIGHT * OVERLAP_BESIDE_NETWORK, polish_weight=0.0
+    )
+    if networks is not None:
+        made.choose_in_place(networks)
+    return made
+
+
+def fit_network(
+    network: Network,
+    examples: Sequence[Example],
+    loss: Callable[[Network, Example], tuple[Tensor, int]],
+    epochs: int = EPOCHS,
+    seed: int = 0,
+) -> Network:
+    """The network under which what is true is the likeliest.
+
+    Parameters
+    ----------
+    network : StoredNetwork
+        To start from.
+    examples : list
+        Of complexes that the model knows no better than those it will be used on.
+    loss : callable
+        Sum of losses over an example (nats), and of how many.
+    epochs, seed : int
+    """
+    torch.manual_seed(seed)
+    network.train()
+    optimizer = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_DECAY)
+    batches = list(_batches(len(examples), epochs, seed))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(1.0, (step + 1) / _WARMUP) * max(_LAST, 0.5 * (1 + np.cos(np.pi * step / len(batches)))),
+    )
+    began, total, told = time.monotonic(), 0.0, 0
+    for number, batch in enumerate(batches, start=1):
+        optimizer.zero_grad()
+        for example in (examples[i] for i in batch):
+            one, count = loss(network, example)
+            if count:
+                (one / _UNIT).backward()
+                total, told = total + one.item(), told + count
+        torch.nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
+        optimizer.step()
+        schedule.step()
+        if number % -(-len(batches) // (4 * epochs)) == 0 or number == len(batches):
+            seconds = time.monotonic() - began
+            print(f"step {number} of {len(batches)}: loss {total / max(told, 1):.4f} nats, {seconds:.0f} s", flush=True)
+            total, told = 0.0, 0
+    return network.requires_grad_(False).eval()
+
+
+def _batches(count: int, epochs: int, seed: int) -> Iterator[list[int]]:
+    rng = np.random.default_rng(seed)
+    for _ in range(epochs):
+        order = rng.permutation(count).tolist()
+        yield from (order[start : start + _COMPLEXES] for start in range(0, count, _COMPLEXES))
+
+
+def fit_model(data: Path, model: Path, side: str, most: int, processes: int, epochs: int, output: Path) -> None:
+    """Gather and fit, twice, and write the model file with the networks in its metadata.
+
+    Raises
+    ------
+    BindraeError
+        When no residue has a choice.
+    """
+
+    def gather(ask: Callable[[Trial], Example], arranged: str) -> list[Example]:
+        found = gather_side(ask, data, model, side, most, processes, arranged)
+        print(f"{len(found)} complexes, side {side}, {arranged}", flush=True)
+        return found
+
+    choices: list[Choice] = []
+    networks: RefinementNetworks | None = None
+    for arranged in ("arranged by search", "arranged by the networks"):
+        choices += gather(partial(gather_choices, networks), arranged)
+        residues = sum(int(choice.residue[-1]) + 1 for choice in choices if len(choice.residue))
+        if not residues:
+            raise BindraeError("no residue has several open candidates", "name more complexes: --max-complexes")
+        print(f"what surroundings are worth: {residues:,} residues choose")
+        surroundings = fit_network(SurroundingsNetwork(), choices, choice_loss, epochs)
+        before = RefinementNetworks(surroundings, networks.turns if networks else None)
+        turns = [one for each in gather(partial(gather_turns, before), "to turn") for one in each]
+        if not turns:  # a head without a distribution
+            networks = before
+            continue
+        print(f"how far to turn: {sum(len(true.turns) for true in turns):,} side chains")
+        networks = RefinementNetworks(surroundings, fit_network(TurnNetwork(), turns, turn_loss, epochs))
+    assert networks is not None
+    found = (networks.surroundings, networks.turns)
+    rewrite_metadata(model, {network.KEY: network.to_json() for network in found if network is not None}, output)
+
+
+def main() -> None:
+    """Read the options, and fit."""
+    parser = side_parser(
+        "bindrae.prediction.networks_fit", __doc__, "train", "; never the one that is tested on", 10_000,
+        writes=True,
+    )  # fmt: skip
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--processes", type=int, default=1)
+    given = parser.parse_args()
+    fit_model(
+        given.data, given.model, given.side, given.max_complexes, given.processes, given.epochs,
+        given.output or given.model,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()
