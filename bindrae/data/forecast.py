@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bindrae.data.layout import DataLayout
 from bindrae.data.storage import read_json, sidecar_path
-from bindrae.errors import BindraeError
+from bindrae.errors import BindraeError, exit_on_error
 
 STAGES = ("clean", "pocket", "torsions", "tokens", "embed", "shards")
 """Stages that run batch by batch; their cost grows with the number of complexes."""
@@ -156,4 +156,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

@@ -18,7 +18,7 @@ import torch
 
 from bindrae.data.layout import DataLayout
 from bindrae.data.storage import write_json
-from bindrae.errors import BindraeError
+from bindrae.errors import BindraeError, exit_on_error
 from bindrae.evaluation.cross_scores import COMPARISONS, LABELS, PARTS, Bench, cross_figures
 from bindrae.evaluation.pair_list import group_pairs, pairs_on_side, read_pair_list, thin
 from bindrae.evaluation.pairs import find_truths
@@ -76,7 +76,9 @@ def main(arguments: list[str] | None = None) -> None:
     listed = pairs_on_side(named, DataLayout(given.side_of), sides) if given.side_of else group_pairs(named)
     chosen = thin(listed, given.per_cluster, given.limit)
     predictor = Predictor.load(given.model)
-    bench = Bench(find_truths(given.root), refined_predictor(predictor.model))
+    bench = Bench(
+        find_truths(given.root), refined_predictor(predictor.model, predictor.calibrations.refined, predictor.networks)
+    )
     residues = bench.score(chosen)
     dropped = Counter(entry["code"] for entry in bench.dropped)
     if residues.empty:
@@ -120,4 +122,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

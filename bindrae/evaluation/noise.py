@@ -19,7 +19,7 @@ import torch
 from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
 from bindrae.data.storage import sha256_file, write_json
-from bindrae.errors import BindraeError
+from bindrae.errors import BindraeError, exit_on_error
 from bindrae.evaluation.aggregate import Figures, Ratio, bootstrap_weights, summarise
 from bindrae.evaluation.noise_trial import (
     ROTATION_DEG_PER_ANGSTROM,
@@ -222,4 +222,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

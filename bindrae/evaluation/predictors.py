@@ -13,7 +13,7 @@ from bindrae.evaluation.rotamers import RotamerTable
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.stage1 import Stage1
-from bindrae.prediction.confidence import IDENTITY, Calibration
+from bindrae.prediction.confidence import Calibration
 from bindrae.prediction.networks import RefinementNetworks
 from bindrae.prediction.refine import Scene, refine_chis
 from bindrae.prediction.rotamers import mass_around, propose_rotamers, run_model
@@ -37,9 +37,7 @@ def model_predictor(model: Stage1, device: torch.device) -> Predictor:
     return predict
 
 
-def refined_predictor(
-    model: Stage1, calibration: Calibration = IDENTITY, networks: RefinementNetworks | None = None
-) -> Predictor:
+def refined_predictor(model: Stage1, calibration: Calibration, networks: RefinementNetworks | None) -> Predictor:
     """What `bindrae predict` gives by default: the backbone of the input, side chains refined together (on the CPU).
 
     With a head that predicts distributions, the confidence of each chi1 through `calibration` comes with the atoms.

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from bindrae.data.storage import atomic_path, sha256_file
-from bindrae.errors import BindraeError
+from bindrae.errors import BindraeError, exit_on_error
 from bindrae.model.stage1 import load_model
 
 
@@ -68,4 +68,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

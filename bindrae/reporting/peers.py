@@ -16,7 +16,7 @@ from typing import Any
 
 from bindrae.data.layout import RunLayout
 from bindrae.data.storage import read_json, write_json
-from bindrae.errors import BindraeError
+from bindrae.errors import BindraeError, exit_on_error
 
 SHIPPED_PEERS = Path(__file__).with_name("peers.json")
 SHOWN = {"overall": ("chi1_acc20", "all_chi_acc20", "clash_atoms_pct", "fape"),
@@ -113,4 +113,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with exit_on_error():
+        main(sys.argv[1:])

@@ -46,9 +46,16 @@ def test_the_table_has_a_row_for_every_pair_of_costs(
     assert clashes[0] < clashes[-1] < clashes[1]
 
 
-@pytest.mark.parametrize("program", ["tune", "calibrate", "networks_fit"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "prediction.tune", "prediction.calibrate", "prediction.networks_fit", "evaluation.noise", "model.export",
+        "evaluation.cross_pairs pairs.csv",
+    ],
+)  # fmt: skip
 def test_a_users_error_ends_a_program_with_its_message(program: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", f"bindrae.prediction.{program}", str(tmp_path), str(tmp_path / "no.safetensors")]
+    module, *first = program.split()
+    command = [sys.executable, "-m", f"bindrae.{module}", *first, str(tmp_path), str(tmp_path / "no.safetensors")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "error: " in done.stderr
