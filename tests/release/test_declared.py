@@ -7,10 +7,12 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -92,3 +94,11 @@ def test_every_declared_package_is_pinned_for_the_tests() -> None:
     pinned = names((ROOT / "constraints.txt").read_text().splitlines())
     asked = ALWAYS.union(*(packages for extra, packages in EXTRAS.items() if extra != "gpu"))
     assert asked - pinned == set()
+
+
+def test_what_is_pinned_runs_on_the_oldest_python_that_the_package_names() -> None:
+    """Of what is installed here: Debian 12 has Python 3.11.2."""
+    oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    asked = {each.name: each.metadata["Requires-Python"] for each in metadata.distributions()}
+    assert len(asked) > 50
+    assert not {name: want for name, want in asked.items() if want and f"{oldest}.0" not in SpecifierSet(want)}
