@@ -172,7 +172,7 @@ def test_a_missing_file_is_rejected(tmp_path: Path) -> None:
         ("a.pdb", b"ATOM      1  N   ALA A   1      xx.xxx  11.0    12.0\n", "protein_unreadable"),
         ("a.cif", b"not a cif file at all", "protein_unreadable"),
         ("a.cif", b"data_x\nloop_\n_atom_site.id\n_atom_site.Cartn_x\n1\n", "protein_unreadable"),
-        ("a.pdb.gz", gzip.compress(pdb_text(peptide("AK")).encode())[:60], "protein_unreadable"),
+        ("a.pdb.gz", gzip.compress(pdb_text(peptide("AK")).encode(), mtime=0)[:60], "protein_unreadable"),
         ("a.xyz", b"1\n\nC 0 0 0\n", "protein_unreadable"),
         ("a.pdb", pdb_text(hetero("HOH", 1, {"O": (0, 0, 0)})).encode(), "protein_empty"),
         ("a.pdb", pdb_text(hetero("GOL", 1, {"C1": (5, 5, 5)})).encode(), "protein_empty"),
