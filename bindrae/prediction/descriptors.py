@@ -32,38 +32,6 @@ def descriptors(near: Near) -> csr_matrix:
     scipy.sparse.csr_matrix
         [A, channels * steps * angles] float32.
     """
-    places, values = _shares(near)
-    return csr_matrix((values.ravel(), places.ravel(), 2 * N_ANGLES * near.first), (len(near.atom), N_VECTORS))
-
-
-def approach_descriptors(near: Near, approach: np.ndarray, rows: np.ndarray, chis: np.ndarray) -> csr_matrix:
-    """The same for pairs of an atom and a chi that moves it, each neighbour times how fast it falls behind.
-
-    Parameters
-    ----------
-    near : Near
-        With P neighbours.
-    approach : numpy.ndarray
-        [P, 4] growth of each distance with each chi (A / radian).
-    rows, chis : numpy.ndarray
-        [M] atoms, and the chi asked about.
-
-    Returns
-    -------
-    scipy.sparse.csr_matrix
-        [M, channels * steps * angles] float32.
-    """
-    places, values = _shares(near)
-    counts = np.diff(near.first)[rows]
-    first = np.concatenate([[0], np.cumsum(counts)])
-    # Neighbours of the first atom, of the second, and so on, one after the other.
-    pairs = np.arange(first[-1]) + np.repeat(near.first[rows] - first[:-1], counts)
-    weighed = values[pairs] * approach[pairs, np.repeat(chis, counts)].astype(np.float32)[:, None]
-    return csr_matrix((weighed.ravel(), places[pairs].ravel(), 2 * N_ANGLES * first), (len(rows), N_VECTORS))
-
-
-def _shares(near: Near) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the vectors that each neighbour has a share in, and the shares, [P, 8]."""
     low, part, beyond = _steps()
     width = len(STEPS) * N_ANGLES
     columns = near.channel.astype(np.int32) * width + (low * N_ANGLES)[near.distance]
@@ -75,7 +43,34 @@ def _shares(near: Near) -> tuple[np.ndarray, np.ndarray]:
         share = share * weight
         values[:, place], values[:, place + 1], values[:, place + 2] = share, share * own, share * other
         values[:, place + 3] = values[:, place + 1] * other
-    return places, values
+    return csr_matrix((values.ravel(), places.ravel(), 2 * N_ANGLES * near.first), (len(near.atom), N_VECTORS))
+
+
+def approach_descriptors(table: csr_matrix, approach: np.ndarray, rows: np.ndarray, chis: np.ndarray) -> csr_matrix:
+    """The same for pairs of an atom and a chi that moves it, each neighbour times how fast it falls behind.
+
+    Parameters
+    ----------
+    table : scipy.sparse.csr_matrix
+        `descriptors` of atoms with P neighbours.
+    approach : numpy.ndarray
+        [P, 4] growth of each distance with each chi (A / radian).
+    rows, chis : numpy.ndarray
+        [M] atoms, and the chi asked about.
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix
+        [M, channels * steps * angles] float32.
+    """
+    places, values = (x.reshape(-1, 2 * N_ANGLES) for x in (table.indices, table.data))
+    start = table.indptr // (2 * N_ANGLES)
+    counts = np.diff(start)[rows]
+    first = np.concatenate([[0], np.cumsum(counts)])
+    # Neighbours of the first atom, of the second, and so on, one after the other.
+    pairs = np.arange(first[-1]) + np.repeat(start[rows] - first[:-1], counts)
+    weighed = values[pairs] * approach[pairs, np.repeat(chis, counts)].astype(np.float32)[:, None]
+    return csr_matrix((weighed.ravel(), places[pairs].ravel(), 2 * N_ANGLES * first), (len(rows), N_VECTORS))
 
 
 @cache
@@ -87,6 +82,22 @@ def _steps() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # What is at REACH has no weight, so that nothing jumps there.
     beyond = np.where(low == len(STEPS) - 2, 0.0, part)
     return low.astype(np.int32), part.astype(np.float32), beyond.astype(np.float32)
+
+
+def read_by_kind(summed: Tensor, kind: Tensor, read: Tensor) -> Tensor:
+    """Products with a matrix for each kind, one product of matrices a kind.
+
+    Parameters
+    ----------
+    summed : Tensor
+        [A, width].
+    kind : Tensor
+        [A] of each row, non-decreasing.
+    read : Tensor
+        [kinds, width, width].
+    """
+    parts = summed.split(torch.bincount(kind, minlength=len(read)).tolist())
+    return torch.cat([part @ own for part, own in zip(parts, read, strict=True)])
 
 
 class SparseProduct(torch.autograd.Function):

@@ -65,7 +65,7 @@ class Near:
     """A moving atoms of candidates, and the P atoms near them; in small numbers, since a fit keeps them all."""
 
     candidate: np.ndarray  # [A] int32, non-decreasing
-    atom: np.ndarray  # [A] int16 number of the moving atom, see `contacts.atom_kinds`
+    atom: np.ndarray  # [A] int16 number of the moving atom, see `kinds.atom_kinds`
     first: np.ndarray  # [A + 1] int64 first of its neighbours, and where the last one's end
     channel: np.ndarray  # [P] uint8 index into `CHANNELS`
     distance: np.ndarray  # [P] uint8, 0 at `NEAREST` and below, 255 at `REACH`

@@ -216,7 +216,8 @@ class Density:
     def smoothed(self, turns: Tensor, width: float) -> Tensor:
         """Probability at some turns, each bin taken for a normal distribution.
 
-        Each bin is shared between the two nearest points of a fine grid first: there are far fewer of these than bins.
+        Each bin is shared between the two nearest points of a fine grid first, for which the normal distributions are
+        found once for all residues.
 
         Parameters
         ----------

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bindrae.chem import residues as aa
-from bindrae.prediction.descriptors import N_VECTORS, STEPS, SparseProduct, descriptors
+from bindrae.prediction.descriptors import N_VECTORS, STEPS, SparseProduct, descriptors, read_by_kind
 from bindrae.prediction.kinds import N_MOVING, SIDE_KINDS, moving_kinds
 from bindrae.prediction.neighbourhood import CHANNELS, Near
 from bindrae.prediction.stored_network import StoredNetwork
@@ -83,11 +83,9 @@ class SurroundingsNetwork(StoredNetwork):
         """
         atom = torch.as_tensor(near.atom.astype(np.int64))
         summed = F.dropout(SparseProduct.apply(self.near, descriptors(near)), DROPOUT, self.training)
-        # Atoms of one kind together, so that each kind reads with one product of matrices.
-        order = torch.argsort(self.kind_of[atom], stable=True)
+        order = torch.argsort(self.kind_of[atom], stable=True)  # atoms of one kind together
         atom, summed = atom[order], summed[order]
-        parts = summed.split(torch.bincount(self.kind_of[atom], minlength=len(SIDE_KINDS)).tolist())
-        hidden = torch.cat([part @ read for part, read in zip(parts, self.read + self.read_kind, strict=True)])
+        hidden = read_by_kind(summed, self.kind_of[atom], self.read + self.read_kind)
         hidden = F.dropout(F.silu(hidden + self.bias[atom]), DROPOUT, self.training)
         hidden = F.dropout(hidden + F.silu(self.mix(hidden)), DROPOUT, self.training)
         energy = (hidden * (self.energy_kind[self.kind_of] + self.energy_atom)[atom]).sum(-1)

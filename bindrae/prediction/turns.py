@@ -20,7 +20,14 @@ from torch.nn import functional as F
 
 from bindrae.chem import residues as aa
 from bindrae.geometry.kinematics import angles_to_circle
-from bindrae.prediction.descriptors import N_VECTORS, STEPS, SparseProduct, approach_descriptors, descriptors
+from bindrae.prediction.descriptors import (
+    N_VECTORS,
+    STEPS,
+    SparseProduct,
+    approach_descriptors,
+    descriptors,
+    read_by_kind,
+)
 from bindrae.prediction.kinds import N_MOVING, SIDE_KINDS, moving_kinds
 from bindrae.prediction.levers import moved_atoms
 from bindrae.prediction.neighbourhood import CHANNELS, PER_ANGSTROM, Near
@@ -37,7 +44,7 @@ _WIDTH = 64  # of vectors of atoms
 _HIDDEN = 128
 _DROPOUT = 0.1
 _WAVES = 3  # of sine and cosine over the turns, by which the density is tilted
-_SMOOTH = math.radians(5.0)  # width of the model's density; half a bin
+_SMOOTH = math.radians(5.0)  # of a bin of the model's density; bins are 5 degrees wide by default
 _LEAST = 1e-6  # of a density, so that its logarithm is finite
 _MOST_NATS, _NATS_UNIT = 12.0, 4.0  # of costs as inputs
 _DENSITY_RANGE = (-8.0, 3.0)  # of logarithms as inputs: the least, and by how much they are shifted and scaled
@@ -131,10 +138,11 @@ class TurnNetwork(StoredNetwork):
             raise ValueError("what distances grow with the chis is missing")
         atom, owner = (torch.as_tensor(x.astype(np.int64)) for x in (near.atom, near.candidate))
         moved, chis = np.nonzero(moved_atoms()[near.atom])
-        table = approach_descriptors(near, near.approach * np.float32(1 / PER_ANGSTROM), moved, chis)
+        around_atoms = descriptors(near)
+        approaching = approach_descriptors(around_atoms, near.approach * np.float32(1 / PER_ANGSTROM), moved, chis)
         rows, which = torch.as_tensor(moved), torch.as_tensor(chis)
-        hidden = self._drop(F.silu(self._read(atom, self._drop(SparseProduct.apply(self.near, descriptors(near))))))
-        push = self._drop(SparseProduct.apply(self.push, table))
+        hidden = self._drop(F.silu(self._read(atom, self._drop(SparseProduct.apply(self.near, around_atoms)))))
+        push = self._drop(SparseProduct.apply(self.push, approaching))
         place = owner[rows] * aa.N_CHI + which
         gated = push * (1 + self.gate(hidden)[rows])
         pushes = push.new_zeros(count * aa.N_CHI, _WIDTH).index_add(0, place, gated).view(count, -1)
@@ -160,8 +168,7 @@ class TurnNetwork(StoredNetwork):
     def _read(self, atom: Tensor, summed: Tensor) -> Tensor:
         """[A, width] what atoms read of their surroundings; those of one kind alike but for a bias of their own."""
         order = torch.argsort(self.kind_of[atom], stable=True)
-        counts = torch.bincount(self.kind_of[atom], minlength=len(self.read)).tolist()
-        read = torch.cat([part @ own for part, own in zip(summed[order].split(counts), self.read, strict=True)])
+        read = read_by_kind(summed[order], self.kind_of[atom[order]], self.read)
         return read[torch.argsort(order)] + self.bias[atom]
 
     def _drop(self, x: Tensor) -> Tensor:

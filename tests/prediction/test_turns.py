@@ -99,9 +99,9 @@ def test_what_neighbours_push_is_their_share_times_the_growth(made: Arrangements
     near = made.turnable(made.arranged(), made.costs()).near
     assert near.approach is not None
     rows, chis = np.nonzero(moved_atoms()[near.atom])
-    ones = approach_descriptors(near, np.ones_like(near.approach, np.float32), rows, chis)
+    ones = approach_descriptors(descriptors(near), np.ones_like(near.approach, np.float32), rows, chis)
     assert (abs(ones - descriptors(near)[rows]) > 1e-6).nnz == 0
-    found = approach_descriptors(near, near.approach.astype(np.float32), rows, chis).toarray()
+    found = approach_descriptors(descriptors(near), near.approach.astype(np.float32), rows, chis).toarray()
     for at in range(0, len(rows), 29):
         own = slice(int(near.first[rows[at]]), int(near.first[rows[at] + 1]))
         one = replace(
@@ -134,7 +134,9 @@ def test_probabilities_are_those_of_their_definition(made: Arrangements) -> None
             around = around + hidden
             for chi in np.flatnonzero(moved_atoms()[atom]):
                 growth = near.approach / np.float32(PER_ANGSTROM)
-                push = torch.as_tensor(approach_descriptors(near, growth, np.array([a]), np.array([chi])).toarray()[0])
+                push = torch.as_tensor(
+                    approach_descriptors(descriptors(near), growth, np.array([a]), np.array([chi])).toarray()[0]
+                )
                 push = push @ network.push
                 pushes[chi] += push * (1 + network.gate(hidden))
                 slope[chi] += push @ network.direct[chi, atom]
