@@ -220,6 +220,22 @@ def overfit(
 
 
 @app.command()
+def join(
+    models: Annotated[list[Path], typer.Argument(help="Model files of one architecture.", dir_okay=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", dir_okay=False)],
+    sweeps: Annotated[int, typer.Option(min=0, help="Sweeps that each network makes at prediction.")] = 0,
+) -> None:
+    """Join trained models to one that averages their distributions; `snakemake ensemble` trains and joins."""
+    from bindrae.model.join import join_models
+
+    ensemble = join_models(models, output, sweeps)
+    print(
+        f"{output}: {len(ensemble.members)} networks, {ensemble.sweeps} sweeps; networks of refinement and calibration "
+        "are to be fitted to it (docs/training.md)"
+    )
+
+
+@app.command()
 def evaluate(
     data: Data,
     run: Run,

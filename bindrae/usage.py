@@ -43,7 +43,7 @@ class Cost:
     wall, cpu : float
         Seconds, and seconds of the processor, those of child processes with them.
     peak_mb : float
-        Largest memory of any of the processes (MB).
+        Largest memory of any of the processes (MB of 2**20 bytes).
     """
 
     wall: float = 0.0
@@ -76,4 +76,4 @@ def cost_of(command: list[str]) -> Cost:
     code, wall, cpu, peak = json.loads(line)
     if done.returncode or code:
         raise BindraeError(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}", "run it by hand")
-    return Cost(wall, cpu, peak * _MAXRSS_BYTES / 1e6)
+    return Cost(wall, cpu, peak * _MAXRSS_BYTES / 2**20)

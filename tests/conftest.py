@@ -30,7 +30,8 @@ from bindrae.data.shards import SHARD, run_shards
 from bindrae.data.split import run_split
 from bindrae.data.stages import run_clean, run_pocket, run_tokens, run_torsions
 from bindrae.data.storage import read_table, write_table
-from bindrae.model.stage1 import Stage1, save_model
+from bindrae.model.model_file import save_model
+from bindrae.model.stage1 import Stage1
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("repeatable")

@@ -20,7 +20,7 @@ from bindrae.config.model import ModelSettings
 from bindrae.config.parse import load_settings, override, parse_settings, read_yaml
 from bindrae.config.results import EvaluationSettings, PredictionSettings
 from bindrae.config.run import Config, json_schema, load_config, reference, resolve_config
-from bindrae.config.training import EXECUTION_KEYS, TrainingSettings
+from bindrae.config.training import EXECUTION_KEYS, EnsembleSettings, TrainingSettings
 
 __all__ = [
     "EXECUTION_KEYS",
@@ -28,6 +28,7 @@ __all__ = [
     "CleanSettings",
     "Config",
     "EmbedSettings",
+    "EnsembleSettings",
     "EvaluationSettings",
     "IndexSettings",
     "ModelSettings",

@@ -24,7 +24,7 @@ from bindrae.config.data import (
 from bindrae.config.model import ModelSettings
 from bindrae.config.parse import parse_settings, read_yaml
 from bindrae.config.results import EvaluationSettings, PredictionSettings
-from bindrae.config.training import TrainingSettings
+from bindrae.config.training import EnsembleSettings, TrainingSettings
 
 
 class Config(Settings):
@@ -49,6 +49,7 @@ class Config(Settings):
     quality: QualitySettings = Field(default_factory=QualitySettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
+    ensemble: EnsembleSettings = Field(default_factory=EnsembleSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     prediction: PredictionSettings = Field(default_factory=PredictionSettings)
     ablation: str = Field(

@@ -123,6 +123,27 @@ class TrainingSettings(Settings):
         return self
 
 
+class EnsembleSettings(Settings):
+    """Networks of one recipe, trained apart, whose distributions are averaged: `snakemake ensemble`."""
+
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [0, 1, 2],
+        min_length=1,
+        description="Seeds of the trainings, in the place of `training.seed`; results go under runs/<run>/ensemble/.",
+    )
+    sweeps: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Sweeps that each network makes at prediction, in the place of `model.recycles`. None takes a "
+        "quarter of the time of one, and refinement makes up for most of it.",
+    )
+
+    @model_validator(mode="after")
+    def _different(self) -> EnsembleSettings:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} repeat: the same seed trains the same network")
+        return self
+
+
 EXECUTION_KEYS = frozenset(
     {"device", "processes", "compile", "loader_workers", "log_steps", "checkpoint_minutes", "tensorboard"}
 )

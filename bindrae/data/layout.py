@@ -102,6 +102,15 @@ class RunLayout:
         return self.root / "checkpoints"
 
     @property
+    def ensemble(self) -> RunLayout:
+        """Files of the ensemble of trainings that differ in their seed alone."""
+        return RunLayout(self.root / "ensemble")
+
+    def member(self, seed: int | str) -> RunLayout:
+        """Files of one training of an ensemble."""
+        return RunLayout(self.root / f"seed-{seed}")
+
+    @property
     def evaluation(self) -> Path:
         """Metrics of the best model on the held-out side."""
         return self.root / "evaluation.json"

@@ -37,8 +37,8 @@ VERSIONS: dict[str, int] = {
     "shards": 3,
     "quality": 2,
     "train": 5,
-    "evaluate": 9,
-    "predict": 6,
+    "evaluate": 10,
+    "predict": 7,
     "report": 5,
 }
 """Version of each stage's code, passed to Snakemake as a parameter."""

@@ -32,7 +32,7 @@ from bindrae.evaluation.predictors import (
 from bindrae.evaluation.residue_names import residue_names
 from bindrae.evaluation.rotamers import RotamerTable, count_rotamers
 from bindrae.evaluation.scoring import COMPLEX_RATIOS, POCKET_RATIOS, RESIDUE_RATIOS, figures, score_complex
-from bindrae.model.stage1 import load_model
+from bindrae.model.model_file import load_model
 from bindrae.prediction.confidence import read_calibrations
 from bindrae.prediction.networks import read_networks
 from bindrae.progress import track

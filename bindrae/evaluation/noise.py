@@ -29,7 +29,7 @@ from bindrae.evaluation.noise_trial import (
     noise_generator,
     score_trial,
 )
-from bindrae.model.stage1 import load_model
+from bindrae.model.model_file import load_model
 from bindrae.prediction.networks import RefinementNetworks, read_networks
 from bindrae.prediction.rotamers import run_model
 from bindrae.progress import track

@@ -12,7 +12,7 @@ from bindrae.data.dataset import Sample, collate_ipa_batch
 from bindrae.evaluation.rotamers import RotamerTable
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import build_frames_from_3_points
-from bindrae.model.stage1 import Stage1
+from bindrae.model.ensemble import Decoder
 from bindrae.prediction.confidence import Calibration
 from bindrae.prediction.networks import RefinementNetworks
 from bindrae.prediction.refine import Scene, refine_chis
@@ -26,7 +26,7 @@ Predictor = Callable[[str, Sample], Atoms | SureAtoms]
 """Takes the id and the sample of a whole complex."""
 
 
-def model_predictor(model: Stage1, device: torch.device) -> Predictor:
+def model_predictor(model: Decoder, device: torch.device) -> Predictor:
     """Prediction of one whole complex, uncropped."""
 
     @torch.inference_mode()
@@ -37,7 +37,7 @@ def model_predictor(model: Stage1, device: torch.device) -> Predictor:
     return predict
 
 
-def refined_predictor(model: Stage1, calibration: Calibration, networks: RefinementNetworks | None) -> Predictor:
+def refined_predictor(model: Decoder, calibration: Calibration, networks: RefinementNetworks | None) -> Predictor:
     """What `bindrae predict` gives by default: the backbone of the input, side chains refined together (on the CPU).
 
     With a head that predicts distributions, the confidence of each chi1 through `calibration` comes with the atoms.

@@ -7,6 +7,7 @@ stay in the number format they are given; run them in float32 or better, never i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -170,20 +171,21 @@ def quaternion_to_matrix(q: Tensor) -> Tensor:
     ).reshape(*q.shape[:-1], 3, 3)  # fmt: skip
 
 
-def matrix_to_axis_angle(R: Tensor) -> Tensor:
-    """Rotation vector with angle in [0, pi] of a rotation matrix; stable at 0 and pi.
+def mean_frames(frames: Sequence[Frames]) -> Frames:
+    """The mean of several versions of the same frames, which lie near each other.
+
+    Rotations by the normalised sum of their quaternions, each with the sign that is nearer to the first (Markley and
+    others, J. Guid. Control Dyn. 30, 1193, 2007: the mean to second order of the angles between them).
 
     Parameters
     ----------
-    R : Tensor
-        [..., 3, 3].
+    frames : sequence of frames
+        Each [..., 3, 3] and [..., 3] (A), rotations less than 90 degrees apart.
     """
-    q = matrix_to_quaternion(R)
-    w, v = q[..., 0], q[..., 1:]
-    sine = safe_norm(v, 1e-12)
-    angle = 2 * torch.atan2(sine, w)
-    scale = torch.where(sine < 1e-4, 2.0 / w.clamp_min(0.5), angle / sine)
-    return scale.unsqueeze(-1) * v
+    first, *others = (matrix_to_quaternion(R) for R, _ in frames)
+    same = [torch.where((q * first).sum(-1, keepdim=True) < 0, -q, q) for q in others]
+    rotation = quaternion_to_matrix(torch.stack([first, *same]).sum(0))
+    return rotation, torch.stack([t for _, t in frames]).mean(0)
 
 
 def clip_update(

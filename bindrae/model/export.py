@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from bindrae.data.storage import atomic_path, sha256_file
 from bindrae.errors import BindraeError, exit_on_error
-from bindrae.model.stage1 import load_model
+from bindrae.model.model_file import load_model
 
 
 def export_model(source: Path, output: Path) -> None:

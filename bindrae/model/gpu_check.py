@@ -59,7 +59,7 @@ def _step(settings: ModelSettings, batch: IPABatch) -> tuple[float, float, float
         seconds = time.perf_counter() - start
     gradient = layers[0].linear_q.weight.grad
     assert gradient is not None
-    return float(loss), seconds, torch.cuda.max_memory_allocated() / 1e6, gradient
+    return float(loss), seconds, torch.cuda.max_memory_allocated() / 2**20, gradient
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,8 +64,76 @@ class TorsionHead(nn.Module):
         return TorsionPrediction(unit_circle(raw), raw, None, None)
 
 
-class MultimodalHead(nn.Module):
-    """Chi angles as bins with an in-bin offset, chi1 to chi4 each given those before; decodes the mode, never the mean.
+class ChiHead(nn.Module):
+    """Bins, with an in-bin offset, for each chi given those before it; decodes the mode, never the mean."""
+
+    bins: int
+    """Bins of 2 pi."""
+    centres: Tensor
+
+    def torsions(self, s: Tensor, known: Tensor, aatype: Tensor) -> TorsionPrediction:
+        """Torsions of which those of the backbone count; arguments as for `TorsionHead`."""
+        raise NotImplementedError
+
+    def prepare(self, s: Tensor, aatype: Tensor) -> Tensor:
+        """[B, N, c] what `ask` is to be given of residues, whatever chi it is asked about."""
+        raise NotImplementedError
+
+    def ask(self, k: int, prepared: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """The distribution of one chi.
+
+        Parameters
+        ----------
+        k : int
+            Which, from 0.
+        prepared : Tensor
+            [B, N, c] from `prepare`.
+        before : Tensor
+            [B, N, 2 k] (sin, cos) of the chis before it.
+
+        Returns
+        -------
+        logits, offsets : Tensor
+            [B, N, bins]; offsets of each mode from its bin's centre in radians.
+        """
+        raise NotImplementedError
+
+    def forward(self, s: Tensor, known: Tensor, aatype: Tensor, true_chi: Tensor | None) -> TorsionPrediction:
+        """Torsions and the chis' distributions; arguments as for `TorsionHead`.
+
+        Parameters
+        ----------
+        true_chi : Tensor or None
+            [B, N, 4, 2] (sin, cos): each chi is then conditioned on the true ones before it (training). None
+            conditions on the decoded ones (prediction).
+        """
+        base = self.torsions(s, known, aatype)
+        prepared = self.prepare(s, aatype)
+        circles: list[Tensor] = []
+        logits, offsets = [], []
+        before = base.circle.new_zeros(*aatype.shape, 0)
+        for k in range(aa.N_CHI):
+            said = self.ask(k, prepared, before)
+            logits.append(said[0])
+            offsets.append(said[1])
+            circles.append(angles_to_circle(self.decode(*said)))
+            before = torch.cat([before, circles[k] if true_chi is None else true_chi[..., k, :]], dim=-1)
+        chi = torch.stack(circles, dim=-2)
+        return TorsionPrediction(
+            circle=torch.cat([base.circle[..., :CHI1, :], chi], dim=-2),
+            raw=torch.cat([base.raw[..., :CHI1, :], chi], dim=-2),
+            chi_logits=torch.stack(logits, dim=-2),
+            chi_offsets=torch.stack(offsets, dim=-2),
+        )
+
+    def decode(self, logits: Tensor, offsets: Tensor) -> Tensor:
+        """Angle of the most likely bin, with its offset: [..., bins] twice to [...] radians."""
+        best = logits.argmax(-1, keepdim=True)
+        return (self.centres[best] + torch.gather(offsets, -1, best)).squeeze(-1)
+
+
+class MultimodalHead(ChiHead):
+    """Distributions from one representation of each residue.
 
     Parameters
     ----------
@@ -72,8 +141,6 @@ class MultimodalHead(nn.Module):
     bins : int
         Bins of 2 pi; even, so that a pi-periodic chi has two bins half a turn apart.
     """
-
-    centres: Tensor
 
     def __init__(self, c_s: int, bins: int) -> None:
         super().__init__()
@@ -90,40 +157,66 @@ class MultimodalHead(nn.Module):
         )
         self.register_buffer("centres", bin_centres(bins), persistent=False)
 
-    def forward(self, s: Tensor, known: Tensor, aatype: Tensor, true_chi: Tensor | None) -> TorsionPrediction:
-        """Torsions and the chis' distributions; arguments as for `TorsionHead`.
+    def torsions(self, s: Tensor, known: Tensor, aatype: Tensor) -> TorsionPrediction:
+        """As `ChiHead.torsions`."""
+        out: TorsionPrediction = self.backbone(s, known, aatype, None)
+        return out
 
-        Parameters
-        ----------
-        true_chi : Tensor or None
-            [B, N, 4, 2] (sin, cos): each chi is then conditioned on the true ones before it (training). None
-            conditions on the decoded ones (prediction).
-        """
-        base = self.backbone(s, known, aatype, None)
-        h = self.hidden(s + self.types(aatype))
-        circles: list[Tensor] = []
-        logits, offsets = [], []
-        for k in range(aa.N_CHI):
-            x = h
-            if k:
-                before = torch.cat(circles, dim=-1) if true_chi is None else true_chi[..., :k, :].flatten(-2)
-                x = h + self.previous[k](before.to(h.dtype))
-            raw_logits, raw_offset = self.output[k](x).float().chunk(2, dim=-1)
-            logits.append(raw_logits)
-            offsets.append(torch.tanh(raw_offset) * (math.pi / self.bins))
-            circles.append(angles_to_circle(self.decode(logits[-1], offsets[-1])))
-        chi = torch.stack(circles, dim=-2)
-        return TorsionPrediction(
-            circle=torch.cat([base.circle[..., :CHI1, :], chi], dim=-2),
-            raw=torch.cat([base.raw[..., :CHI1, :], chi], dim=-2),
-            chi_logits=torch.stack(logits, dim=-2),
-            chi_offsets=torch.stack(offsets, dim=-2),
-        )
+    def prepare(self, s: Tensor, aatype: Tensor) -> Tensor:
+        """As `ChiHead.prepare`."""
+        out: Tensor = self.hidden(s + self.types(aatype))
+        return out
 
-    def decode(self, logits: Tensor, offsets: Tensor) -> Tensor:
-        """Angle of the most likely bin, with its offset: [..., bins] twice to [...] radians."""
-        best = logits.argmax(-1, keepdim=True)
-        return (self.centres[best] + torch.gather(offsets, -1, best)).squeeze(-1)
+    def ask(self, k: int, prepared: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """As `ChiHead.ask`."""
+        x = prepared + self.previous[k](before.to(prepared.dtype)) if k else prepared
+        logits, offset = self.output[k](x).float().chunk(2, dim=-1)
+        return logits, torch.tanh(offset) * (math.pi / self.bins)
+
+
+class EnsembleHead(ChiHead):
+    """The mean of the probabilities of several heads, each of which reads its own part of the representation.
+
+    Of probabilities, not of their logarithms: a mode that one head alone believes in stays open for refinement.
+
+    Parameters
+    ----------
+    heads : sequence of MultimodalHead
+        Of the same width and bins.
+
+    Raises
+    ------
+    ValueError
+        When their bins differ.
+    """
+
+    def __init__(self, heads: Sequence[MultimodalHead]) -> None:
+        super().__init__()
+        if len({head.bins for head in heads}) != 1:
+            raise ValueError(f"heads must have the same bins, not {[head.bins for head in heads]}")
+        self.heads = nn.ModuleList(heads)
+        self.bins = heads[0].bins
+        self.register_buffer("centres", bin_centres(self.bins), persistent=False)
+
+    def torsions(self, s: Tensor, known: Tensor, aatype: Tensor) -> TorsionPrediction:
+        """As `ChiHead.torsions`, the mean directions of the heads'."""
+        parts = [head.torsions(x, known, aatype).circle for head, x in self._each(s)]
+        raw = torch.stack(parts).mean(0)
+        return TorsionPrediction(unit_circle(raw), raw, None, None)
+
+    def prepare(self, s: Tensor, aatype: Tensor) -> Tensor:
+        """As `ChiHead.prepare`, the heads' one beside the other."""
+        return torch.cat([head.prepare(x, aatype) for head, x in self._each(s)], dim=-1)
+
+    def ask(self, k: int, prepared: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """As `ChiHead.ask`; a bin's offset is that of the heads, weighted by the probability each gives to it."""
+        said = [head.ask(k, x, before) for head, x in self._each(prepared)]
+        log_p = torch.stack([torch.log_softmax(logits, -1) for logits, _ in said])
+        offsets = torch.stack([offset for _, offset in said])
+        return torch.logsumexp(log_p, 0) - math.log(len(said)), (torch.softmax(log_p, 0) * offsets).sum(0)
+
+    def _each(self, x: Tensor) -> Iterator[tuple[MultimodalHead, Tensor]]:
+        return zip(self.heads, x.chunk(len(self.heads), dim=-1), strict=True)  # type: ignore[arg-type]
 
 
 def bin_centres(bins: int) -> Tensor:

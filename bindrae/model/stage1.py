@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bindrae.chem import residues as aa
 from bindrae.chem.probes import N_TOKEN_TYPES, TYPE_NAMES
-from bindrae.config import ModelSettings, parse_settings
+from bindrae.config import ModelSettings
 from bindrae.data.dataset import IPABatch
-from bindrae.errors import BindraeError
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import Frames
 from bindrae.model.context import GROUPS, KnownSidechains, SidechainContext, can_be_shown
@@ -25,11 +20,9 @@ from bindrae.model.features import Backbone, backbone_features, centre_batch
 from bindrae.model.heads import MultimodalHead, TorsionHead, TorsionPrediction
 from bindrae.model.ligand_condition import create_ligand_conditioner
 from bindrae.model.local import ResidueEdges, TokenEdges
-from bindrae.model.shapes import build_to_fit, shapes_in
 from bindrae.model.trunk import Edges, TrunkLayer
 from bindrae.structure.torsions import CHI1
 
-FORMAT = "bindrae-stage1-3"
 N_TOKEN_FEATURES = N_TOKEN_TYPES + 1
 """What a token tells the network beside its place: its types, and whether it is context."""
 
@@ -40,6 +33,14 @@ class Tokens(NamedTuple):
     points: Tensor  # [B, M, 3] angstrom, centred
     features: Tensor  # [B, M, N_TOKEN_FEATURES]
     mask: Tensor  # [B, M] bool
+
+
+class Placed(NamedTuple):
+    """A batch's geometry about the mean CA of each complex."""
+
+    backbone: Backbone
+    points: Tensor  # [B, M, 3] ligand tokens (angstrom)
+    origin: Tensor  # [B, 1, 3] what was subtracted (angstrom)
 
 
 class Embedded(NamedTuple):
@@ -131,6 +132,11 @@ class Stage1(nn.Module):
         # Steps trained so far: lambda of the conditioners must be at prediction what it was in training.
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
+    @property
+    def takes_sidechains(self) -> bool:
+        """Whether `forward` takes known side chains."""
+        return self.context is not None
+
     def forward(
         self,
         batch: IPABatch,
@@ -160,21 +166,48 @@ class Stage1(nn.Module):
             When an input is not finite, or side chains are to be shown to a model that was built without ``recycles``.
         """
         sweeps = (0 if self.training else self.settings.recycles) if recycles is None else recycles
-        if self.context is None and (sweeps or known is not None):
-            raise ValueError("side chains can be shown only to a model with settings.recycles of 1 or more")
-        N, CA, C, points, origin = centre_batch(batch)
-        features = torch.cat([batch.lig_types, batch.lig_context.unsqueeze(-1).to(batch.lig_types.dtype)], dim=-1)
-        tokens = Tokens(points, features, self._tokens_read(batch))
-        with torch.autocast(N.device.type, enabled=False):
-            backbone = backbone_features(N, CA, C, batch.linked, batch.aatype)
-        seen = self._embed(batch, backbone, tokens)
+        placed = place(batch)
         true_chi = angles_to_circle(batch.torsion_angles[..., CHI1:]) if teacher_forcing else None
+        s, frames = self.represent(batch, placed, sweeps, known)
+        return build_output(self.head(s, placed.backbone.torsions, batch.aatype, true_chi), frames, placed, batch)
+
+    def represent(
+        self, batch: IPABatch, placed: Placed, sweeps: int, known: KnownSidechains | None = None
+    ) -> tuple[Tensor, Frames]:
+        """All but the head's last answer; see `forward`.
+
+        Parameters
+        ----------
+        batch : IPABatch
+        placed : Placed
+            From `place`.
+        sweeps : int
+        known : KnownSidechains, optional
+
+        Returns
+        -------
+        s : Tensor
+            [B, N, c_s], what the head is to be given.
+        frames : frames
+            In centred coordinates.
+
+        Raises
+        ------
+        ValueError
+            When side chains are to be shown to a model that was built without ``recycles``.
+        """
+        if not self.takes_sidechains and (sweeps or known is not None):
+            raise ValueError("side chains can be shown only to a model with settings.recycles of 1 or more")
+        backbone = placed.backbone
+        features = torch.cat([batch.lig_types, batch.lig_context.unsqueeze(-1).to(batch.lig_types.dtype)], dim=-1)
+        tokens = Tokens(placed.points, features, self._tokens_read(batch))
+        seen = self._embed(batch, backbone, tokens)
         s, frames = self._trunk(batch, backbone, tokens, self._shown(seen, known, batch, backbone))
-        torsions = self.head(s, backbone.torsions, batch.aatype, true_chi)
         tell = can_be_shown(batch.aatype) & batch.node_mask
         for turn in range(sweeps * GROUPS):
             asked = (batch.residue_index + turn) % GROUPS == 0
-            chi, shown = torsions.circle[..., CHI1:, :].detach(), tell & ~asked
+            chi = self.head(s, backbone.torsions, batch.aatype, None).circle[..., CHI1:, :].detach()
+            shown = tell & ~asked
             if known is not None:
                 chi, shown = torch.where(known.shown[..., None, None], known.chi, chi), shown | known.shown
             others = self._shown(seen, KnownSidechains(chi, shown), batch, backbone)
@@ -184,12 +217,7 @@ class Stage1(nn.Module):
                 torch.where(asked[..., None, None], moved[0], frames[0]),
                 torch.where(asked.unsqueeze(-1), moved[1], frames[1]),
             )
-            torsions = self.head(s, backbone.torsions, batch.aatype, true_chi)
-        with torch.autocast(s.device.type, enabled=False):
-            atoms, mask = torsions_to_atoms(frames, torsions.circle, batch.aatype)
-        return Stage1Output(
-            torsions, (frames[0], frames[1] + origin), atoms + origin.unsqueeze(2), mask & batch.node_mask.unsqueeze(-1)
-        )
+        return s, frames
 
     def _tokens_read(self, batch: IPABatch) -> Tensor:
         """[B, M] bool, the tokens that ``ligand_tokens`` lets in."""
@@ -249,52 +277,29 @@ class Stage1(nn.Module):
         return seen._replace(s=seen.s + self.context.residues(known, batch.aatype), residue_edges=residue_edges)
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Trainable parameters."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def save_model(model: Stage1, path: Path, facts: dict[str, str]) -> None:
-    """Write weights and architecture to one safetensors file (not atomic; see `storage.atomic_path`).
-
-    Parameters
-    ----------
-    model : Stage1
-    path : Path
-    facts : dict of str to str
-        Provenance to store beside the settings.
-    """
-    # One key: the format keeps several in no order, and equal models are to be equal files.
-    about = {"format": FORMAT, "settings": model.settings.model_dump(mode="json", exclude={"preset"}), **facts}
-    metadata = {"bindrae": json.dumps(about, sort_keys=True)}
-    save_file({name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}, path, metadata)
-
-
-def load_model(path: Path, device: torch.device | str = "cpu") -> Stage1:
-    """Build the model that a file holds, in evaluation mode; the file's architecture decides, no config is read.
+def place(batch: IPABatch) -> Placed:
+    """Centre a batch and find its backbone's features, in full precision.
 
     Raises
     ------
-    BindraeError
-        When the file is missing or is not a Stage-1 model.
+    ValueError
+        When an input is not finite.
     """
-    if not path.is_file():
-        raise BindraeError(f"{path} does not exist", "train a model first, or check the path")
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("bindrae", "{}"))
-    except Exception as error:  # safetensors raises its own type for a damaged header
-        raise BindraeError(
-            f"{path} is not a safetensors file: {error}", "train again, or fetch the file again"
-        ) from None
-    if about.get("format") != FORMAT:
-        raise BindraeError(
-            f"{path} is not a BINDRAE Stage-1 model (format {about.get('format')!r})", f"this version reads {FORMAT}"
-        )
-    settings = parse_settings(ModelSettings, about["settings"], str(path))
-    shapes = shapes_in(path)
-    model = None if settings.depth > len(shapes) else build_to_fit(lambda: Stage1(settings), shapes)
-    if model is None:
-        raise BindraeError(f"{path}: its weights are not those of the architecture it names", "fetch the file again")
-    model.load_state_dict(load_file(path))
-    return model.to(device).eval()
+    N, CA, C, points, origin = centre_batch(batch)
+    with torch.autocast(N.device.type, enabled=False):
+        return Placed(backbone_features(N, CA, C, batch.linked, batch.aatype), points, origin)
+
+
+def build_output(torsions: TorsionPrediction, frames: Frames, placed: Placed, batch: IPABatch) -> Stage1Output:
+    """Torsions and centred frames as a prediction in the coordinates of the input."""
+    origin = placed.origin
+    with torch.autocast(origin.device.type, enabled=False):
+        atoms, mask = torsions_to_atoms(frames, torsions.circle, batch.aatype)
+    return Stage1Output(
+        torsions, (frames[0], frames[1] + origin), atoms + origin.unsqueeze(2), mask & batch.node_mask.unsqueeze(-1)
+    )
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

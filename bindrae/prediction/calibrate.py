@@ -17,8 +17,9 @@ from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
 from bindrae.errors import exit_on_error
 from bindrae.evaluation.metrics import ACCURACY_DEG
+from bindrae.model.ensemble import Decoder
 from bindrae.model.export import rewrite_metadata
-from bindrae.model.stage1 import Stage1, load_model
+from bindrae.model.model_file import load_model
 from bindrae.prediction.confidence import (
     METADATA_KEY,
     Calibration,
@@ -37,12 +38,12 @@ from bindrae.progress import track
 Judged = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def judge_sample(model: Stage1, identifier: str, sample: Sample, networks: RefinementNetworks | None = None) -> Judged:
+def judge_sample(model: Decoder, identifier: str, sample: Sample, networks: RefinementNetworks | None = None) -> Judged:
     """Probability and success of every defined chi1 of a complex, on its true backbone.
 
     Parameters
     ----------
-    model : Stage1
+    model : Stage1 or Ensemble
     identifier : str
     sample : dict of str to Tensor
         As `ShardDataset` gives it.

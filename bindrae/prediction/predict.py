@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,9 @@ from bindrae.data.layout import SHIPPED
 from bindrae.data.storage import sha256_file
 from bindrae.errors import BindraeError
 from bindrae.geometry.rigid import build_frames_from_3_points
-from bindrae.model.stage1 import Stage1, Stage1Output, load_model
+from bindrae.model.ensemble import Decoder
+from bindrae.model.model_file import load_model
+from bindrae.model.stage1 import Stage1Output
 from bindrae.prediction.beside import OtherMolecules, other_molecules
 from bindrae.prediction.confidence import Calibrations, read_calibrations
 from bindrae.prediction.inputs import Complex, read_complex
@@ -44,7 +46,7 @@ class PredictionOptions:
 class Predictor:
     """A trained model with its identity, its calibration and its networks of refinement."""
 
-    model: Stage1
+    model: Decoder
     path: Path
     sha256: str
     calibrations: Calibrations
@@ -94,7 +96,6 @@ class Sidechains:
     chi: np.ndarray  # [N, 4] radians
     mass: np.ndarray | None  # [N, 4] probability within 20 degrees of each chi, given those before
     confidence: np.ndarray | None  # [N] in [0, 1]: probability that chi1 is within 20 degrees; 1 without a chi
-    model_chi: np.ndarray = field(repr=False)  # [N, 4] radians, as the model decodes them
 
 
 @dataclass
@@ -145,7 +146,7 @@ def predict_complex(
     if options.only_pocket is not None:
         keep_far(complex_, options.only_pocket)
     batch = complex_.batch()
-    known = kept_sidechains(complex_) if predictor.model.context is not None else None
+    known = kept_sidechains(complex_) if predictor.model.takes_sidechains else None
     output, inputs = run_model(predictor.model, batch, known)
     others = other_molecules(complex_)
     bonds = stated_bonds(complex_, others)
@@ -191,7 +192,6 @@ def _samples(
                 chi=chi.numpy(),
                 mass=None if mass is None else mass.double().numpy(),
                 confidence=confidence,
-                model_chi=torch.atan2(*circle[:, 3:].unbind(-1)).numpy(),
             )
         )
     return samples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,8 +13,9 @@ from bindrae.chem import residues as aa
 from bindrae.data.batch import IPABatch
 from bindrae.geometry.kinematics import angles_to_circle
 from bindrae.model.context import KnownSidechains
-from bindrae.model.heads import MultimodalHead, bin_centres
-from bindrae.model.stage1 import Stage1, Stage1Output
+from bindrae.model.ensemble import Decoder
+from bindrae.model.heads import ChiHead, TorsionHead, bin_centres
+from bindrae.model.stage1 import Stage1Output
 from bindrae.structure.torsions import CHI1
 
 WITHIN = math.radians(20.0)
@@ -28,10 +30,41 @@ _ROWS = 2048  # residues whose candidates are made together
 class HeadInputs:
     """What the torsion head was given in the last pass: enough to ask it again under other chis."""
 
-    head: torch.nn.Module
+    head: ChiHead | TorsionHead
     s: Tensor  # [1, N, c_s]
     known: Tensor  # [1, N, 3, 2]
     aatype: Tensor  # [1, N]
+
+    @cached_property
+    def _prepared(self) -> Tensor:
+        """[1, N, c]."""
+        return self._chi_head.prepare(self.s, self.aatype)
+
+    @property
+    def _chi_head(self) -> ChiHead:
+        if not isinstance(self.head, ChiHead):
+            raise TypeError("a head without distributions cannot be asked about chis")
+        return self.head
+
+    def ask_one(self, rows: Tensor, chi: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Distribution of one chi, given those of `chi` before it.
+
+        Parameters
+        ----------
+        rows : Tensor
+            [R] residues.
+        chi : Tensor
+            [R, 4] radians.
+        k : int
+            Which, from 0.
+
+        Returns
+        -------
+        logits, offsets : Tensor
+            [R, bins].
+        """
+        logits, offsets = self._chi_head.ask(k, self._prepared[:, rows], angles_to_circle(chi[:, :k]).flatten(-2)[None])
+        return logits[0], offsets[0]
 
     def ask(self, rows: Tensor, chi: Tensor) -> tuple[Tensor, Tensor]:
         """Distributions of all four chis, each given those of `chi` before it.
@@ -48,9 +81,8 @@ class HeadInputs:
         logits, offsets : Tensor
             [R, 4, bins].
         """
-        true_chi = angles_to_circle(chi).unsqueeze(0)
-        said = self.head(self.s[:, rows], self.known[:, rows], self.aatype[:, rows], true_chi)
-        return said.chi_logits[0], said.chi_offsets[0]
+        logits, offsets = zip(*(self.ask_one(rows, chi, k) for k in range(aa.N_CHI)), strict=True)
+        return torch.stack(logits, 1), torch.stack(offsets, 1)
 
 
 @dataclass
@@ -64,12 +96,12 @@ class Rotamers:
 
 
 @torch.inference_mode()
-def run_model(model: Stage1, batch: IPABatch, known: KnownSidechains | None = None) -> tuple[Stage1Output, HeadInputs]:
+def run_model(model: Decoder, batch: IPABatch, known: KnownSidechains | None = None) -> tuple[Stage1Output, HeadInputs]:
     """Run the model on a batch of one complex, and keep what its head was given.
 
     Parameters
     ----------
-    model : Stage1
+    model : Stage1 or Ensemble
     batch : IPABatch
     known : KnownSidechains, optional
         Side chains to show throughout.
@@ -108,7 +140,7 @@ def propose_rotamers(output: Stage1Output, inputs: HeadInputs, movable: Tensor, 
     """
     decoded = torch.atan2(*output.torsions.circle[0, :, CHI1:].unbind(-1))
     n = len(decoded)
-    if not isinstance(inputs.head, MultimodalHead):
+    if not isinstance(inputs.head, ChiHead):
         width = torch.full((n, 1, aa.N_CHI), math.radians(10.0))
         return Rotamers(decoded.unsqueeze(1), torch.zeros(n, 1), width)
     parts = [
@@ -134,8 +166,8 @@ def _search(inputs: HeadInputs, decoded: Tensor, movable: Tensor, start: int, co
         if not len(row):
             continue
         own = rows[row]
-        logits, offsets = inputs.ask(own + start, chi[own, place])
-        angle, mass, width = modes(logits[:, k], offsets[:, k], periodic[own, k], _PEAKS[k])
+        logits, offsets = inputs.ask_one(own + start, chi[own, place], k)
+        angle, mass, width = modes(logits, offsets, periodic[own, k], _PEAKS[k])
         # The first mode of the first candidate is the model's own decoding, and stays first whatever its mass.
         new = torch.full((len(rows), count, _PEAKS[k]), -torch.inf)
         new[row, place] = log_p[own, place].unsqueeze(-1) + mass.log()
@@ -293,7 +325,7 @@ def mass_around(inputs: HeadInputs, chi: Tensor) -> Tensor | None:
     Tensor or None
         [N, 4] in [0, 1], 1 for chis that a residue lacks; None for a head without a distribution.
     """
-    if not isinstance(inputs.head, MultimodalHead):
+    if not isinstance(inputs.head, ChiHead):
         return None
     mass = density_around(inputs, torch.arange(len(chi)), chi).within(WITHIN)
     return torch.where(torch.as_tensor(aa.CHI_MASK)[inputs.aatype[0]], mass, 1.0)

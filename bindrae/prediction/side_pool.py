@@ -13,7 +13,7 @@ import torch
 
 from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
-from bindrae.model.stage1 import load_model
+from bindrae.model.model_file import load_model
 from bindrae.prediction.tune import Trial, try_sample
 from bindrae.progress import track
 

@@ -19,7 +19,8 @@ from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
 from bindrae.errors import exit_on_error
 from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, find_clashes
-from bindrae.model.stage1 import Stage1, load_model
+from bindrae.model.ensemble import Decoder
+from bindrae.model.model_file import load_model
 from bindrae.prediction.networks import read_networks
 from bindrae.prediction.refine import POLISH_WEIGHT, WEIGHT, Refined, Scene, build_unrefined, refine_chis
 from bindrae.prediction.rotamers import (
@@ -69,7 +70,7 @@ class Trial:
         return chi_errors(chi, self.sample["torsion_angles"][row, 3:].numpy(), self.scene.aatype.numpy()[row])
 
 
-def try_sample(model: Stage1, identifier: str, sample: Sample) -> Trial:
+def try_sample(model: Decoder, identifier: str, sample: Sample) -> Trial:
     """Run the model on a complex of a shard."""
     batch = collate_ipa_batch([(identifier, sample)])
     output, inputs = run_model(model, batch)

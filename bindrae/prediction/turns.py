@@ -1,11 +1,12 @@
 """How far the chis of a chosen side chain should turn: a small network over its surroundings and the model's density.
 
 Candidates stand where the model's density has its peaks, which is not where they fit best beside their neighbours: of
-the chi1 that miss the truth by 20 degrees, 29 % miss it by less than 40. So each chosen side chain is asked once more.
-Neighbours push and pull along the way in which an atom moves when a chi turns: summed over them are vectors learnt by
-kind, distance and angles, as in `bindrae.prediction.surroundings`, but times the growth of the distance with the chi,
-which is what the derivative of an energy is made of. With these sums and the density near where the chi stands the
-network says how likely each turn is. Fitted by `bindrae.prediction.networks_fit`, as the likelihood of the true angles.
+the chi1 that miss the truth by 20 degrees, 29 % miss it by less than 40 (docs/progress.md). So each chosen side chain
+is asked once more. Neighbours push and pull along the way in which an atom moves when a chi turns: summed over them are
+vectors learnt by kind, distance and angles, as in `bindrae.prediction.surroundings`, but times the growth of the
+distance with the chi, which is what the derivative of an energy is made of. With these sums and the density near where
+the chi stands the network says how likely each turn is. Fitted by `bindrae.prediction.networks_fit`, as the likelihood
+of the true angles.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ import torch
 
 from bindrae.data.layout import SHIPPED_NAME, weights_file
 from bindrae.errors import BindraeError
-from bindrae.model.stage1 import Stage1, load_model
+from bindrae.model.model_file import load_single
+from bindrae.model.stage1 import Stage1
 from bindrae.training.checkpoint import differing_keys
 
 # What may differ between the weights and the run that starts from them: it shapes no weight.
@@ -38,14 +39,14 @@ def load_weights_into(model: Stage1, path: Path) -> None:
     ----------
     model : Stage1
     path : Path
-        Model file.
+        Model file; of an ensemble the first member.
 
     Raises
     ------
     BindraeError
         When the file holds no model, or one of another architecture; the keys that differ are named.
     """
-    found = load_model(path)
+    found = load_single(path)
     theirs, ours = (m.settings.model_dump(mode="json", exclude=_FREE) for m in (found, model))
     # How often the network is asked is free; whether it can be shown side chains is not.
     for settings in (theirs, ours):

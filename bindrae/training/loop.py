@@ -23,7 +23,8 @@ from bindrae.data.dataset import (
 from bindrae.data.layout import DataLayout, RunLayout
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import atomic_path, write_sidecar
-from bindrae.model.stage1 import count_parameters, save_model
+from bindrae.model.model_file import save_model
+from bindrae.model.stage1 import count_parameters
 from bindrae.progress import format_seconds, track
 from bindrae.training.checkpoint import keep_best, weights_of_epoch
 from bindrae.training.interrupt import REQUEUE_EXIT_CODE, Interrupt

@@ -106,6 +106,9 @@ CLASSES: dict[str, dict[str, str]] = {
             CHECKED
         ),
         "snakemake ablation --configfile config/casf2016.yaml --config root=/where/CASF-2016": CHECKED,
+        "snakemake ensemble --configfile config/casf2016.yaml --config root=/where/CASF-2016": CHECKED,
+        "bindrae join results/mydata/runs/a/model.safetensors results/mydata/runs/b/model.safetensors "
+        "-o joined.safetensors": CHECKED,
     },
     "docs/tutorial_casf2016.md": {
         "snakemake quality --configfile config/casf2016.yaml --config root=/where/CASF-2016": CHECKED,

@@ -158,7 +158,9 @@ def test_the_targets_of_the_front_door_are_those_of_the_workflow() -> None:
     named = re.search(r"^Targets: `([a-z ]+)`, and `data`, `all`", text, re.MULTILINE)
     assert named is not None
     rules = re.findall(r"^(?:rule|checkpoint) (\w+):", sources(), re.MULTILINE)
-    assert {*named[1].split(), "data", "all", "ablation"} == {name.removesuffix("_batch") for name in rules}
+    assert {*named[1].split(), "data", "all", "ensemble", "join", "ablation"} == {
+        name.removesuffix("_batch") for name in rules
+    }
 
 
 def test_modules_and_their_members_exist() -> None:

@@ -34,7 +34,8 @@ from bindrae.evaluation.crystals import (
 from bindrae.evaluation.pair_list import CrystalPair, group_pairs, pairs_on_side, read_pair_list, thin
 from bindrae.evaluation.pairs import find_truths
 from bindrae.evaluation.predictors import crystal_predictor
-from bindrae.model.stage1 import Stage1, save_model
+from bindrae.model.model_file import save_model
+from bindrae.model.stage1 import Stage1
 from bindrae.structure.torsions import residue_torsions
 from complexes import Atom, embedded, peptide, random_rotation, write_pdb
 

@@ -17,7 +17,8 @@ from bindrae.errors import BindraeError
 from bindrae.evaluation import evaluate
 from bindrae.evaluation.evaluate import failures, run_evaluation, score_dataset
 from bindrae.evaluation.predictors import Atoms, Predictor, crystal_predictor
-from bindrae.model.stage1 import Stage1, save_model
+from bindrae.model.model_file import save_model
+from bindrae.model.stage1 import Stage1
 from bindrae.prediction.calibrate import store
 from bindrae.prediction.confidence import Calibration, Calibrations
 

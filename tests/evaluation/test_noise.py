@@ -31,7 +31,8 @@ from bindrae.evaluation.noise_trial import (
     score_trial,
 )
 from bindrae.geometry.rigid import build_frames_from_3_points
-from bindrae.model.stage1 import Stage1, Stage1Output, save_model
+from bindrae.model.model_file import save_model
+from bindrae.model.stage1 import Stage1, Stage1Output
 from bindrae.prediction.rotamers import HeadInputs, run_model
 
 SIZES = {"c_s": 32, "c_z": 16, "depth": 1, "heads": 2, "local_hidden": 16, "d_lig": 16, "ligand_heads": 2}

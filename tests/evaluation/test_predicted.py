@@ -14,7 +14,8 @@ from bindrae.data.layout import DataLayout, RunLayout
 from bindrae.data.schema import iterate_rows
 from bindrae.data.storage import read_table, write_json
 from bindrae.evaluation.predicted import predicted_structures
-from bindrae.model.stage1 import Stage1, save_model
+from bindrae.model.model_file import save_model
+from bindrae.model.stage1 import Stage1
 from bindrae.prediction.predict import PredictionOptions
 from bindrae.prediction.run import run_prediction
 

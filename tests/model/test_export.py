@@ -12,7 +12,8 @@ from safetensors import safe_open
 from bindrae.config import ModelSettings
 from bindrae.errors import BindraeError
 from bindrae.model.export import export_model
-from bindrae.model.stage1 import Stage1, load_model, save_model
+from bindrae.model.model_file import load_model, save_model
+from bindrae.model.stage1 import Stage1
 from tests.batches import random_batch
 
 TINY = {"c_s": 16, "c_z": 8, "c_hidden": 8, "heads": 2, "depth": 1, "local_hidden": 16, "d_lig": 16, "ligand_heads": 2}

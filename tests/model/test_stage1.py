@@ -12,7 +12,8 @@ from bindrae.config import ModelSettings, read_yaml
 from bindrae.data.dataset import IPABatch, collate_ipa_batch
 from bindrae.errors import BindraeError
 from bindrae.model.context import GROUPS, KnownSidechains, can_be_shown
-from bindrae.model.stage1 import Stage1, Stage1Output, count_parameters, load_model, save_model
+from bindrae.model.model_file import load_model, save_model
+from bindrae.model.stage1 import Stage1, Stage1Output, count_parameters
 from tests.batches import random_batch, random_rotation, random_sample
 
 PRESETS = Path(__file__).parents[2] / "config" / "model"

@@ -1,13 +1,18 @@
-"""A protein with what real files hold, and the same without, or with wrong, side chains."""
+"""A protein with what real files hold, the same without, or with wrong, side chains; networks that say something."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
+import torch
 
+from bindrae.prediction.surroundings import SurroundingsNetwork
+from bindrae.prediction.turns import TurnNetwork
 from complexes import Atom, hetero, peptide
 
+Network = TypeVar("Network", bound=torch.nn.Module)
 SEQUENCE = "AFKDSWLEGHRMPTYNQVIC"
 BACKBONE = ("N", "CA", "C", "O", "OXT")
 
@@ -45,3 +50,21 @@ def stripped(atoms: list[Atom]) -> list[Atom]:
 
 def is_sidechain(atom: Atom) -> bool:
     return not atom.hetero and atom.residue != "TPO" and atom.name not in BACKBONE
+
+
+def random_network(seed: int = 0) -> SurroundingsNetwork:
+    """A network of surroundings none of whose weights is 0."""
+    torch.manual_seed(seed)
+    return _speaking(SurroundingsNetwork(), 0.3)
+
+
+def random_turns(seed: int = 0) -> TurnNetwork:
+    """A network of turns none of whose weights is 0."""
+    torch.manual_seed(seed)
+    return _speaking(TurnNetwork(), 0.1)
+
+
+def _speaking(network: Network, std: float) -> Network:
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=std)
+    return network.requires_grad_(False).eval()

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from bindrae.errors import BindraeError
-from bindrae.model.stage1 import load_model
+from bindrae.model.model_file import load_model
 from bindrae.prediction.calibrate import fit, judge_sample, report, store
 from bindrae.prediction.confidence import (
     METADATA_KEY,

@@ -116,7 +116,9 @@ def test_samples_are_models(predictor: Predictor, protein: Path, ligand: Path, t
     assert len({sample.xyz.tobytes() for sample in four.samples}) == 4
     assert four.samples[1].xyz.tobytes() != other.samples[1].xyz.tobytes()
     unrefined = predict(predictor, protein, ligand, refine=False, samples=2)
-    assert np.array_equal(unrefined.samples[0].chi, unrefined.samples[0].model_chi)
+    output, _ = run_model(predictor.model, unrefined.complex.batch(), None)
+    decoded = torch.atan2(*output.torsions.circle[0, :, 3:].unbind(-1)).numpy()
+    assert np.array_equal(unrefined.samples[0].chi, decoded)
     assert len(one.samples) == 1
 
 

@@ -130,7 +130,8 @@ def test_what_a_user_can_mend(
 
 def test_missing_weights_and_language_models(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bindrae.config import ModelSettings
-    from bindrae.model.stage1 import Stage1, save_model
+    from bindrae.model.model_file import save_model
+    from bindrae.model.stage1 import Stage1
 
     protein = folder / "one/one_protein.pdb"
     monkeypatch.setattr(predict_module, "SHIPPED", tmp_path / "none.safetensors")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from batches import random_sample
+from prediction_cases import random_network
 from safetensors.torch import load_file
 from test_neighbourhood import arrangement
 from test_refine import extended, scene_of, staggered
@@ -31,15 +32,6 @@ from bindrae.prediction.refine import OVERLAP_BESIDE_NETWORK, WEIGHT, Arrangemen
 from bindrae.prediction.surroundings import OPEN_NATS, WIDTH, SurroundingsNetwork
 from bindrae.prediction.surroundings_fit import Choice, choice_loss, negative_log_likelihood, total_energy
 from bindrae.prediction.tune import try_sample
-
-
-def random_network(seed: int = 0) -> SurroundingsNetwork:
-    """A network none of whose weights is 0."""
-    torch.manual_seed(seed)
-    network = SurroundingsNetwork()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return network.requires_grad_(False).eval()
 
 
 def handed(made: Arrangements) -> tuple[np.ndarray, np.ndarray, Near]:

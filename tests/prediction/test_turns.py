@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from batches import random_sample
+from prediction_cases import random_turns
 from torch.nn import functional as F
 
 from bindrae.chem import residues as aa
@@ -34,15 +35,6 @@ from bindrae.prediction.surroundings import SurroundingsNetwork
 from bindrae.prediction.tune import Trial, try_sample
 from bindrae.prediction.turns import FARTHEST, TURNS, Turnable, TurnNetwork, best_turns
 from bindrae.prediction.turns_fit import TrueTurns, true_turns_of, turn_loss
-
-
-def random_turns(seed: int = 0) -> TurnNetwork:
-    """A network none of whose weights is 0."""
-    torch.manual_seed(seed)
-    network = TurnNetwork()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return network.requires_grad_(False).eval()
 
 
 @pytest.fixture(scope="module")

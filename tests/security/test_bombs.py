@@ -19,8 +19,9 @@ from bindrae.config import ModelSettings, read_yaml
 from bindrae.data.storage import read_json
 from bindrae.errors import BindraeError, RejectedComplex
 from bindrae.files import TooLargeError, read_limited
+from bindrae.model.model_file import FORMAT, load_model
 from bindrae.model.shapes import Budget, TooLarge
-from bindrae.model.stage1 import FORMAT, Stage1, load_model
+from bindrae.model.stage1 import Stage1
 from bindrae.prediction.inputs import read_complex
 from bindrae.structure import atoms
 from bindrae.structure.atoms import read_atoms

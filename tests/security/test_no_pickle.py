@@ -23,7 +23,7 @@ from bindrae.data.sheets import read_sheet
 from bindrae.data.storage import read_json, read_table, write_json, write_table
 from bindrae.data.tensors import read_tensors
 from bindrae.errors import BindraeError
-from bindrae.model.stage1 import load_model
+from bindrae.model.model_file import load_model
 from bindrae.prediction.predict import Predictor
 from bindrae.training.checkpoint import load_checkpoint
 from bindrae.training.replay import replay

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from bindrae.config import ModelSettings, TrainingSettings
 from bindrae.data.layout import SHIPPED, DataLayout, RunLayout
 from bindrae.errors import BindraeError
-from bindrae.model.stage1 import Stage1, load_model, save_model
+from bindrae.model.model_file import load_model, save_model
+from bindrae.model.stage1 import Stage1
 from bindrae.training import loop
 from bindrae.training.initial import initial_weights, load_weights_into
 

@@ -13,11 +13,14 @@ from bindrae.config import TrainingSettings
 from bindrae.data.dataset import IPABatch
 from bindrae.evaluation.metrics import find_clashes
 from bindrae.geometry import fape
+from bindrae.geometry.fape import fape_loss
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.heads import TorsionPrediction, bin_centres
 from bindrae.model.stage1 import Stage1Output
-from bindrae.training import losses
+from bindrae.training.losses import stage1_loss
+from bindrae.training.structure_losses import clash_penalty, distance_loss, neighbour_pairs, rename_ambiguous
+from bindrae.training.torsion_loss import chi_trains, torsion_loss
 from tests.batches import random_batch, random_rotation
 
 BINS = 72
@@ -65,7 +68,7 @@ def test_fape_equals_the_pairwise_definition_with_weights_masks_and_clamp() -> N
     pred = perturbed(batch)
     pred[0, 8] += 30.0  # beyond the clamp
     weight = 1 + batch.w_res
-    got = losses.fape_loss(
+    got = fape_loss(
         frames_of(pred), frames_of(true), pred.flatten(1, 2), true.flatten(1, 2), batch.node_mask,
         batch.atom14_mask.flatten(1), weight.unsqueeze(-1).expand(-1, -1, 14).flatten(1),
     )  # fmt: skip
@@ -79,7 +82,7 @@ def test_fape_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     for chunk in (3, 1000):
         monkeypatch.setattr(fape, "_CHUNK_PAIRS", chunk)
         pred = perturbed(batch).requires_grad_()
-        loss = losses.fape_loss(
+        loss = fape_loss(
             frames_of(pred), frames_of(batch.atom14), pred.flatten(1, 2), batch.atom14.flatten(1, 2), batch.node_mask,
             batch.atom14_mask.flatten(1),
         )  # fmt: skip
@@ -96,7 +99,7 @@ def test_fape_sees_a_mirror_image_and_ignores_rigid_motion() -> None:
 
     def error(pred: torch.Tensor) -> float:
         args = (pred.flatten(1, 2), true.flatten(1, 2), batch.node_mask, mask)
-        return float(losses.fape_loss(frames_of(pred), frames_of(true), *args))
+        return float(fape_loss(frames_of(pred), frames_of(true), *args))
 
     assert error(true @ random_rotation(1).T + 20.0) < 5e-3
     assert error(true * torch.tensor([1.0, 1.0, -1.0])) > 1.0
@@ -105,9 +108,9 @@ def test_fape_sees_a_mirror_image_and_ignores_rigid_motion() -> None:
 def test_distance_loss_equals_a_double_loop() -> None:
     batch, k = random_batch(12), 4
     pred = perturbed(batch)
-    index, valid = losses.neighbour_pairs(pred, batch.node_mask, k)
+    index, valid = neighbour_pairs(pred, batch.node_mask, k)
     weight = 1 + batch.w_res
-    got = losses.distance_loss(pred, batch.atom14, batch.atom14_mask, weight, index, valid)
+    got = distance_loss(pred, batch.atom14, batch.atom14_mask, weight, index, valid)
     total = count = 0.0
     for i in range(12):
         for j, ok in zip(index[0, i].tolist(), valid[0, i].tolist(), strict=True):
@@ -123,8 +126,8 @@ def test_distance_loss_equals_a_double_loop() -> None:
 def test_clash_penalty_counts_the_pairs_that_the_metric_counts() -> None:
     batch = random_batch(25, seed=3)
     atoms = batch.atom14
-    index, valid = losses.neighbour_pairs(atoms, batch.node_mask, 25)
-    penalty = losses.clash_penalty(
+    index, valid = neighbour_pairs(atoms, batch.node_mask, 25)
+    penalty = clash_penalty(
         atoms, batch.atom14_mask, batch.aatype, batch.linked, index, valid, batch.ligand_xyz[:, :0],
         batch.ligand_radius[:, :0], batch.ligand_mask[:, :0],
     )  # fmt: skip
@@ -149,12 +152,12 @@ def test_clash_penalty_counts_the_pairs_that_the_metric_counts() -> None:
 
 def test_ligand_clash_pushes_the_side_chain_away_but_metals_do_not() -> None:
     batch = random_batch(6)
-    index, valid = losses.neighbour_pairs(batch.atom14, batch.node_mask)
+    index, valid = neighbour_pairs(batch.atom14, batch.node_mask)
     at = batch.atom14[:, 2:3, 4] + torch.tensor([2.0, 0.0, 0.0])
 
     def penalty(atoms: torch.Tensor, radius: float) -> torch.Tensor:
         ligand = (at, torch.full((1, 1), radius), torch.ones(1, 1, dtype=torch.bool))
-        return losses.clash_penalty(atoms, batch.atom14_mask, batch.aatype, batch.linked, index, valid, *ligand)
+        return clash_penalty(atoms, batch.atom14_mask, batch.aatype, batch.linked, index, valid, *ligand)
 
     atoms = batch.atom14.clone().requires_grad_()
     organic, metal = penalty(atoms, 1.7), penalty(atoms, 0.0)
@@ -171,17 +174,17 @@ def test_a_perfect_prediction_costs_nothing_and_half_a_turn_of_a_flat_group_neit
     output = perfect_output(batch).torsions
     if not multimodal:
         output = replace(output, chi_logits=None, chi_offsets=None)
-    assert float(losses.torsion_loss(output, batch, weight)) < 1e-3
+    assert float(torsion_loss(output, batch, weight)) < 1e-3
     flipped = batch.torsion_angles.clone()
     periodic = torch.as_tensor(aa.CHI_PI_PERIODIC)[batch.aatype]
     flipped[..., 3:] += torch.where(periodic, math.pi, 0.0)
     flipped = torch.atan2(torch.sin(flipped), torch.cos(flipped))
     turned = replace(batch, torsion_angles=flipped)
-    assert float(losses.torsion_loss(output, turned, weight)) < 1e-2
+    assert float(torsion_loss(output, turned, weight)) < 1e-2
     wrong = replace(
         batch, torsion_angles=torch.atan2(torch.sin(batch.torsion_angles + 1), torch.cos(batch.torsion_angles + 1))
     )
-    assert float(losses.torsion_loss(output, wrong, weight)) > 0.4
+    assert float(torsion_loss(output, wrong, weight)) > 0.4
 
 
 def test_smoothed_bins_equal_the_obvious_implementation() -> None:
@@ -193,8 +196,8 @@ def test_smoothed_bins_equal_the_obvious_implementation() -> None:
     weight = batch.node_mask.float()
     narrow, wide = (
         float(
-            losses.torsion_loss(prediction, batch, weight, None, smoothing)
-            - losses.torsion_loss(prediction, batch, weight, None, 0.0)
+            torsion_loss(prediction, batch, weight, None, smoothing)
+            - torsion_loss(prediction, batch, weight, None, 0.0)
         )
         for smoothing in (1e-2, 12.0)
     )
@@ -220,17 +223,17 @@ def test_smoothed_bins_equal_the_obvious_implementation() -> None:
 def test_chis_of_disordered_atoms_do_not_train() -> None:
     batch = random_batch(30)
     batch.bfactor[0, :15] = 80.0
-    trains = losses.chi_trains(batch, 40.0)
+    trains = chi_trains(batch, 40.0)
     assert not trains[0, :15].any()
     assert torch.equal(trains[0, 15:], batch.torsion_mask[0, 15:, 3:])
-    assert torch.equal(losses.chi_trains(batch, None), batch.torsion_mask[..., 3:])
+    assert torch.equal(chi_trains(batch, None), batch.torsion_mask[..., 3:])
 
 
 def test_renaming_takes_the_nearer_names() -> None:
     batch = random_batch(80)
     swap = torch.as_tensor(aa.SWAP_SLOTS)[batch.aatype]
     exchanged = torch.gather(batch.atom14, 2, swap.unsqueeze(-1).expand(-1, -1, -1, 3))
-    renamed, _ = losses.rename_ambiguous(exchanged, batch.atom14, batch.atom14_mask, batch.aatype)
+    renamed, _ = rename_ambiguous(exchanged, batch.atom14, batch.atom14_mask, batch.aatype)
     mask = batch.atom14_mask
     assert not torch.allclose(exchanged[mask], batch.atom14[mask])
     torch.testing.assert_close(renamed[mask], exchanged[mask])
@@ -241,12 +244,12 @@ def test_total_is_the_weighted_sum_and_warms_up_with_the_pocket() -> None:
     output = perfect_output(batch)
     output.atom14 = output.atom14 + 0.5 * torch.randn(output.atom14.shape, generator=torch.Generator().manual_seed(0))
     settings = TrainingSettings(weight_distance=0.3, weight_clash=0.7, pocket_warmup_steps=10)
-    parts = losses.stage1_loss(output, batch, settings, 0)
+    parts = stage1_loss(output, batch, settings, 0)
     expected = parts["torsion"] + parts["fape"] + 0.3 * parts["distance"] + 0.7 * parts["clash"]
     torch.testing.assert_close(parts["loss"], expected)
-    assert losses.stage1_loss(output, batch, settings, 5)["fape"] != parts["fape"]
+    assert stage1_loss(output, batch, settings, 5)["fape"] != parts["fape"]
     torch.testing.assert_close(
-        losses.stage1_loss(output, batch, settings, 10)["fape"], losses.stage1_loss(output, batch, settings, 99)["fape"]
+        stage1_loss(output, batch, settings, 10)["fape"], stage1_loss(output, batch, settings, 99)["fape"]
     )
 
 
@@ -254,16 +257,16 @@ def test_losses_on_atoms_are_left_out_on_demand_and_leave_out_shown_side_chains(
     batch = random_batch(20, 14)
     output = perfect_output(batch)
     settings = TrainingSettings()
-    alone = losses.stage1_loss(output, batch, settings, 0, structure=False)
+    alone = stage1_loss(output, batch, settings, 0, structure=False)
     assert set(alone) == {"loss", "torsion"}
     assert alone["loss"] == alone["torsion"]
 
     hidden = batch.residue_index % 2 == 0
-    base = losses.stage1_loss(output, batch, settings, 0, hidden)
+    base = stage1_loss(output, batch, settings, 0, hidden)
     side_chain = torch.arange(aa.N_SLOTS) > aa.SLOT_CB
     for residues, changes in ((~hidden, False), (hidden, True)):
         moved = replace(output, atom14=output.atom14.clone())
         moved.atom14[residues.unsqueeze(-1) & side_chain] += 3.0
-        found = losses.stage1_loss(moved, batch, settings, 0, hidden)
+        found = stage1_loss(moved, batch, settings, 0, hidden)
         for name in ("fape", "distance"):
             assert (abs(found[name] - base[name]) > 1e-3) == changes

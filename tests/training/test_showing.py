@@ -11,8 +11,8 @@ from bindrae.chem import residues as aa
 from bindrae.config import TrainingSettings
 from bindrae.data.batch import IPABatch
 from bindrae.model.context import KnownSidechains
-from bindrae.training.losses import torsion_loss
 from bindrae.training.showing import show_sidechains
+from bindrae.training.torsion_loss import torsion_loss
 from tests.batches import random_batch
 from tests.training.test_losses import perfect_output
 

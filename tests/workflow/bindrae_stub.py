@@ -15,6 +15,9 @@ FLAGS = ("--restart-if-changed", "--refine", "--no-refine")
 command, *rest = [argument for argument in sys.argv[1:] if argument not in FLAGS]
 if command == "predict":
     rest = ["entries", *rest]
+if command == "join":
+    models = [rest.pop(0) for _ in range(rest.index("--output"))]
+    rest += ["models", " ".join(models)]
 options = dict(zip(rest[::2], rest[1::2], strict=True))
 with open(os.environ["BINDRAE_STUB_LOG"], "a") as log:
     log.write(json.dumps([command, options]) + "\n")
@@ -49,6 +52,7 @@ written = {
     "train": [run / "model.safetensors", run / "metrics.jsonl", run / "training.json"],
     "evaluate": [run / "evaluation.json", run / "residues.parquet"],
     "report": [run / "report.html"],
+    "join": [Path(options.get("--output", "none"))],
     "predict": [Path(options.get("-o", "none")) / "summary.json"],
     "ablation": [folder / "ablation.json", folder / "ablation.html"],
 }

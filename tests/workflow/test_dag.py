@@ -220,6 +220,27 @@ def test_slurm_profile_takes_partitions_from_the_environment(clone: Clone) -> No
     assert all("slurm_account=lab7" in text for text in resources.values())
 
 
+def test_an_ensemble_trains_each_seed_joins_and_evaluates_and_reruns_only_what_changed(rerun: Clone) -> None:
+    command = ("ensemble", "--config", "ensemble={seeds: [0, 4]}")
+    assert rerun.run(*command) == {"train": 2, "join": 1, "evaluate": 1}
+    assert rerun.plan(*command) == {}
+    calls = [json.loads(line) for line in rerun.calls.read_text().splitlines()][-4:]
+    folder = "results/small/runs/default/ensemble"
+    assert {c[1]["--run"]: json.loads(c[1]["--settings"])["seed"] for c in calls if c[0] == "train"} == {
+        f"{folder}/seed-0": 0,
+        f"{folder}/seed-4": 4,
+    }
+    joined = next(options for name, options in calls if name == "join")
+    assert joined["models"] == f"{folder}/seed-0/model.safetensors {folder}/seed-4/model.safetensors"
+    assert joined["--output"] == f"{folder}/model.safetensors"
+    assert [options["--run"] for name, options in calls if name == "evaluate"] == [folder]
+    # One more seed trains alone; sweeps change no training.
+    assert rerun.run("ensemble", "--config", "ensemble={seeds: [0, 4, 5]}") == {"train": 1, "join": 1, "evaluate": 1}
+    swept = ("ensemble", "--config", "ensemble={seeds: [0, 4, 5], sweeps: 1}")
+    assert rerun.run(*swept) == {"join": 1, "evaluate": 1}
+    assert "repeat" in rerun.snakemake("-n", "ensemble", "--config", "ensemble={seeds: [1, 1]}").stdout
+
+
 def test_an_ablation_trains_each_row_with_each_seed_and_reruns_only_what_changed(rerun: Clone) -> None:
     grid = rerun.folder / "few.yaml"
     text = "seeds: [0, 1]\nrows:\n  default: {label: default}\n  other: {label: other, model: {z_rank: %d}}\n"

@@ -69,6 +69,8 @@ validate(
 
 DATA = DataLayout(Path("results", CONFIG.dataset, "data"))
 RUN = RunLayout(Path("results", CONFIG.dataset, "runs", CONFIG.run))
+ENSEMBLE = RUN.ensemble
+MEMBER = ENSEMBLE.member("{seed}")
 ROOT = Path(CONFIG.root).expanduser() if CONFIG.root else None
 BATCHES = range(CONFIG.index.n_batches)
 # The demo fits a laptop and the smallest node of a cluster.
@@ -179,6 +181,12 @@ def settings_of(
         mode="json", exclude={"preset", *without}
     )
     return json.dumps(section_settings, sort_keys=True)
+
+
+def member_settings(wildcards, without: frozenset[str] = frozenset()) -> str:
+    """The recipe of one network of an ensemble: that of the run, with a seed of its own."""
+    own = CONFIG.training.model_copy(update={"seed": int(wildcards.seed)})
+    return settings_of("training", without, CONFIG.model_copy(update={"training": own}))
 
 
 def whole_config() -> str:

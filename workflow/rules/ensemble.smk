@@ -1,0 +1,68 @@
+# Trainings of one recipe that differ in their seed, joined to one model and evaluated: `snakemake ensemble`.
+
+
+use rule train as ensemble_train with:
+    output:
+        model=str(MEMBER.model),
+        metrics=str(MEMBER.metrics),
+        training=str(MEMBER.training),
+    log:
+        str(MEMBER.root / "logs" / "train.log"),
+    benchmark:
+        str(MEMBER.root / "benchmarks" / "train.tsv")
+    wildcard_constraints:
+        seed=r"\d+",
+    params:
+        data=DATA.root,
+        run=lambda wildcards: ENSEMBLE.member(wildcards.seed).root,
+        model=settings_of("model"),
+        settings=lambda wildcards: member_settings(wildcards, EXECUTION_KEYS),
+        init=weights_of(CONFIG.training.init),
+        version=VERSIONS["train"],
+        carried_out=lambda wildcards, resources: member_settings(wildcards),
+        launch=lambda wildcards, resources: LAUNCH,
+        resumable=lambda wildcards, resources: RESUMABLE,
+
+
+rule join:
+    input:
+        [str(ENSEMBLE.member(seed).model) for seed in CONFIG.ensemble.seeds],
+    output:
+        str(ENSEMBLE.model),
+    log:
+        str(ENSEMBLE.root / "logs" / "join.log"),
+    conda:
+        "../envs/bindrae.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(10),
+    params:
+        sweeps=CONFIG.ensemble.sweeps,
+    shell:
+        "bindrae join {input} --output {output} --sweeps {params.sweeps} 2>&1 | tee {log}"
+
+
+use rule evaluate as ensemble_evaluate with:
+    input:
+        batches=ancient(rules.index.output.batches),
+        shards=all_shards(),
+        model=rules.join.output,
+    output:
+        evaluation=str(ENSEMBLE.evaluation),
+        residues=str(ENSEMBLE.residues),
+    log:
+        str(ENSEMBLE.root / "logs" / "evaluate.log"),
+    benchmark:
+        str(ENSEMBLE.root / "benchmarks" / "evaluate.tsv")
+    params:
+        data=DATA.root,
+        run=ENSEMBLE.root,
+        settings=settings_of("evaluation"),
+        version=VERSIONS["evaluate"],
+
+
+rule ensemble:
+    input:
+        rules.join.output,
+        rules.ensemble_evaluate.output.evaluation,
