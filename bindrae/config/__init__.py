@@ -17,7 +17,7 @@ from bindrae.config.data import (
     TorsionSettings,
 )
 from bindrae.config.model import ModelSettings
-from bindrae.config.parse import load_settings, override, parse_settings, read_yaml
+from bindrae.config.parse import differing_keys, load_settings, override, parse_settings, read_yaml
 from bindrae.config.results import EvaluationSettings, PredictionSettings
 from bindrae.config.run import Config, json_schema, load_config, reference, resolve_config
 from bindrae.config.training import EXECUTION_KEYS, EnsembleSettings, TrainingSettings
@@ -42,6 +42,7 @@ __all__ = [
     "TokenSettings",
     "TorsionSettings",
     "TrainingSettings",
+    "differing_keys",
     "json_schema",
     "load_config",
     "load_settings",

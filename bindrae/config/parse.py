@@ -119,3 +119,22 @@ def load_settings(model: type[T], source: str | None) -> T:
             raise BindraeError(f"--settings is not valid JSON: {error}", "pass a JSON object or a YAML file") from None
         return parse_settings(model, data, "--settings")
     return parse_settings(model, read_yaml(Path(source)), source)
+
+
+def differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted keys in which two nested mappings differ, with both values.
+
+    Parameters
+    ----------
+    old, new : dict
+    prefix : str
+        Path so far.
+    """
+    lines = []
+    for key in sorted(set(old) | set(new)):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            lines += differing_keys(a, b, f"{prefix}{key}.")
+        elif a != b:
+            lines.append(f"{prefix}{key}: {a!r} -> {b!r}")
+    return lines

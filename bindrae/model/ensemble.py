@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from bindrae.config import ModelSettings
+from bindrae.config import ModelSettings, differing_keys
 from bindrae.data.batch import IPABatch
 from bindrae.geometry.rigid import mean_frames
 from bindrae.model.context import KnownSidechains
 from bindrae.model.heads import EnsembleHead, MultimodalHead
 from bindrae.model.stage1 import Stage1, Stage1Output, build_output, place
 
-# What members may differ in: how they were trained, and how attention is computed.
-_FREE = {"preset", "dropout", "ligand_warmup_steps", "attention"}
+# What members may differ in, although their file keeps the settings of the first alone: it changes no prediction.
+_FREE = {"preset", "dropout", "attention"}
 
 
 class Ensemble(nn.Module):
@@ -42,10 +42,12 @@ class Ensemble(nn.Module):
         super().__init__()
         if not members:
             raise ValueError("an ensemble needs a member")
-        architectures = [member.settings.model_dump(mode="json", exclude=_FREE) for member in members]
-        for number, other in enumerate(architectures[1:], start=1):
-            if different := sorted(key for key in other if other[key] != architectures[0][key]):
-                raise ValueError(f"member {number} differs from member 0 in {', '.join(different)}")
+        # Without FiLM nothing warms up.
+        free = _FREE if members[0].settings.ligand_film else _FREE | {"ligand_warmup_steps"}
+        first, *others = (member.settings.model_dump(mode="json", exclude=free) for member in members)
+        for number, other in enumerate(others, start=1):
+            if different := differing_keys(first, other):
+                raise ValueError(f"member {number} differs from member 0 in {'; '.join(different)}")
         heads = [member.head for member in members if isinstance(member.head, MultimodalHead)]
         if len(heads) < len(members):
             raise ValueError("members must have chi_head: bins, whose distributions can be averaged")

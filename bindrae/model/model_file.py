@@ -18,6 +18,7 @@ from bindrae.model.stage1 import Stage1
 
 FORMAT = "bindrae-stage1-3"
 ENSEMBLE_FORMAT = "bindrae-ensemble-1"
+_MEMBER = "members."
 
 
 def save_model(model: Decoder, path: Path, facts: dict[str, Any]) -> None:
@@ -65,7 +66,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Decoder:
         )
     settings = parse_settings(ModelSettings, about["settings"], str(path))
     if about["format"] == FORMAT:
-        model: Decoder = _build(path, settings, "")
+        model: Decoder = _build(path, settings, shapes_in(path))
     else:
         model = _build_ensemble(path, about, settings)
     return model.to(device).eval()
@@ -77,9 +78,9 @@ def load_single(path: Path) -> Stage1:
     return model.first if isinstance(model, Ensemble) else model
 
 
-def _build(path: Path, settings: ModelSettings, prefix: str) -> Stage1:
-    """The network whose weights are those of a file under names with a prefix."""
-    shapes = {name.removeprefix(prefix): shape for name, shape in shapes_in(path).items() if name.startswith(prefix)}
+def _build(path: Path, settings: ModelSettings, found: dict[str, tuple[int, ...]], prefix: str = "") -> Stage1:
+    """The network whose weights are those of a file under names with a prefix; `found` are the shapes in it."""
+    shapes = {name.removeprefix(prefix): shape for name, shape in found.items() if name.startswith(prefix)}
     model = None if settings.depth > len(shapes) else build_to_fit(lambda: Stage1(settings), shapes)
     if model is None:
         raise _unfit(path)
@@ -89,18 +90,19 @@ def _build(path: Path, settings: ModelSettings, prefix: str) -> Stage1:
 
 
 def _build_ensemble(path: Path, about: dict[str, Any], settings: ModelSettings) -> Ensemble:
-    members = about.get("members")
-    names = {name.split(".", 2)[1] for name in shapes_in(path) if name.startswith("members.") and name.count(".") > 1}
-    if not isinstance(members, int) or names != {str(k) for k in range(min(members, len(names) + 1))}:
+    found = shapes_in(path)
+    prefixes = {name[: name.find(".", len(_MEMBER)) + 1] for name in found}
+    if about.get("members") != len(prefixes) or prefixes != {_prefix(k) for k in range(len(prefixes))}:
         raise _unfit(path)
+    members = [_build(path, settings, found, _prefix(k)) for k in range(len(prefixes))]
     try:
-        return Ensemble([_build(path, settings, _prefix(k)) for k in range(members)], int(about["sweeps"]))
+        return Ensemble(members, int(about["sweeps"]))
     except (ValueError, KeyError, TypeError) as error:
         raise BindraeError(f"{path}: not an ensemble: {error!r}", "join its members again, or fetch it again") from None
 
 
 def _prefix(member: int) -> str:
-    return f"members.{member}."
+    return f"{_MEMBER}{member}."
 
 
 def _unfit(path: Path) -> BindraeError:

@@ -32,7 +32,6 @@ class HeadInputs:
 
     head: ChiHead | TorsionHead
     s: Tensor  # [1, N, c_s]
-    known: Tensor  # [1, N, 3, 2]
     aatype: Tensor  # [1, N]
 
     @cached_property
@@ -67,20 +66,7 @@ class HeadInputs:
         return logits[0], offsets[0]
 
     def ask(self, rows: Tensor, chi: Tensor) -> tuple[Tensor, Tensor]:
-        """Distributions of all four chis, each given those of `chi` before it.
-
-        Parameters
-        ----------
-        rows : Tensor
-            [R] residues.
-        chi : Tensor
-            [R, 4] radians.
-
-        Returns
-        -------
-        logits, offsets : Tensor
-            [R, 4, bins].
-        """
+        """Distributions of all four chis, as `ask_one` gives them, [R, 4, bins] both."""
         logits, offsets = zip(*(self.ask_one(rows, chi, k) for k in range(aa.N_CHI)), strict=True)
         return torch.stack(logits, 1), torch.stack(offsets, 1)
 
@@ -114,12 +100,13 @@ def run_model(model: Decoder, batch: IPABatch, known: KnownSidechains | None = N
     if len(batch.pdb_ids) != 1:
         raise ValueError(f"one complex at a time, not {len(batch.pdb_ids)}")
     given: list[tuple[Tensor, ...]] = []
-    handle = model.head.register_forward_pre_hook(lambda _, arguments: given.append(arguments[:3]))
+    handle = model.head.register_forward_pre_hook(lambda _, arguments: given.append(arguments))
     try:
         output = model(batch, known=known)
     finally:
         handle.remove()
-    return output, HeadInputs(model.head, *given[-1])
+    s, _, aatype, _ = given[-1]
+    return output, HeadInputs(model.head, s, aatype)
 
 
 @torch.inference_mode()

@@ -81,22 +81,3 @@ def keep_best(folder: Path, best: list[dict[str, Any]], score: float, epoch: int
         weights_of_epoch(folder, dropped["epoch"]).unlink(missing_ok=True)
     kept = ranked[:KEEP_BEST]
     return kept, any(entry["epoch"] == epoch for entry in kept)
-
-
-def differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted keys in which two nested mappings differ, with both values.
-
-    Parameters
-    ----------
-    old, new : dict
-    prefix : str
-        Path so far.
-    """
-    lines = []
-    for key in sorted(set(old) | set(new)):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            lines += differing_keys(a, b, f"{prefix}{key}.")
-        elif a != b:
-            lines.append(f"{prefix}{key}: {a!r} -> {b!r}")
-    return lines

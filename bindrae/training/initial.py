@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
+from bindrae.config import differing_keys
 from bindrae.data.layout import SHIPPED_NAME, weights_file
 from bindrae.errors import BindraeError
 from bindrae.model.model_file import load_single
 from bindrae.model.stage1 import Stage1
-from bindrae.training.checkpoint import differing_keys
 
 # What may differ between the weights and the run that starts from them: it shapes no weight.
 _FREE = {"preset", "dropout", "ligand_warmup_steps", "attention", "max_rotation_deg", "max_translation_angstrom"}

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from bindrae.config import EXECUTION_KEYS, ModelSettings, TrainingSettings
+from bindrae.config import EXECUTION_KEYS, ModelSettings, TrainingSettings, differing_keys
 from bindrae.data.dataset import ShardDataset
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import sha256_file, sha256_text
 from bindrae.errors import BindraeError
 from bindrae.model.stage1 import Stage1
-from bindrae.training.checkpoint import differing_keys, load_checkpoint, save_checkpoint
+from bindrae.training.checkpoint import load_checkpoint, save_checkpoint
 from bindrae.training.ema import MovingAverage
 from bindrae.training.initial import initial_weights, load_weights_into
 from bindrae.training.parallel import World

@@ -130,6 +130,9 @@ def test_what_cannot_be_averaged_is_refused() -> None:
         Ensemble([build(chi_head="sincos", recycles=0)] * 2)
     with pytest.raises(ValueError, match="sweeps need members"):
         Ensemble([build(recycles=0)], sweeps=1)
+    with pytest.raises(ValueError, match="member 1 differs from member 0 in ligand_warmup_steps"):
+        Ensemble([build(), build(ligand_warmup_steps=50)])  # the file keeps the settings of the first alone
+    Ensemble([build(ligand_film=False), build(ligand_film=False, ligand_warmup_steps=50)])
     Ensemble([build(dropout=0.2), build(attention="reference")])
 
 
