@@ -131,6 +131,11 @@ class EnsembleSettings(Settings):
         min_length=1,
         description="Seeds of the trainings, in the place of `training.seed`; results go under runs/<run>/ensemble/.",
     )
+    init: list[str] | None = Field(
+        None,
+        description="Weights that the trainings start from, one model file for each seed; by default all start as "
+        "`training.init` says.",
+    )
     sweeps: Annotated[int, Field(ge=0)] = Field(
         0,
         description="Sweeps that each network makes at prediction, in the place of `model.recycles`. None takes a "
@@ -141,7 +146,14 @@ class EnsembleSettings(Settings):
     def _different(self) -> EnsembleSettings:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {self.seeds} repeat: the same seed trains the same network")
+        if self.init is not None and len(self.init) != len(self.seeds):
+            raise ValueError(f"init names {len(self.init)} model files for {len(self.seeds)} seeds: one for each")
         return self
+
+    def member(self, seed: int, training: TrainingSettings) -> TrainingSettings:
+        """The recipe of the network with one of the `seeds`: `training` with a seed and a start of its own."""
+        init = training.init if self.init is None else self.init[self.seeds.index(seed)]
+        return training.model_copy(update={"seed": seed, "init": init})
 
 
 EXECUTION_KEYS = frozenset(

@@ -37,8 +37,9 @@ VERSIONS: dict[str, int] = {
     "shards": 3,
     "quality": 2,
     "train": 5,
-    "evaluate": 10,
-    "predict": 7,
+    "join": 1,
+    "evaluate": 11,
+    "predict": 8,
     "report": 5,
 }
 """Version of each stage's code, passed to Snakemake as a parameter."""

@@ -16,7 +16,7 @@ from bindrae.model.ensemble import Decoder
 from bindrae.prediction.confidence import Calibration
 from bindrae.prediction.networks import RefinementNetworks
 from bindrae.prediction.refine import Scene, refine_chis
-from bindrae.prediction.rotamers import mass_around, propose_rotamers, run_model
+from bindrae.prediction.rotamers import propose_rotamers, run_model
 
 Atoms = tuple[np.ndarray, np.ndarray]
 """[N, 14, 3] atoms (A) and [N, 14] which of them are there."""
@@ -50,10 +50,9 @@ def refined_predictor(model: Decoder, calibration: Calibration, networks: Refine
         scene = Scene.of_sample(sample, batch, circle)
         refined = refine_chis(scene, circle, propose_rotamers(output, inputs, scene.movable), networks=networks)
         mask = refined.mask.numpy() & (sample["atom14_mask"].numpy() | (np.arange(aa.N_SLOTS) >= aa.SLOT_CB))
-        sure = mass_around(inputs, torch.atan2(*refined.circle[:, 3:].unbind(-1)))
-        if sure is None:  # a single answer, no distribution: nothing tells how sure it is
+        if refined.chi1_probability is None:
             return refined.xyz.numpy(), mask
-        confidence = calibration(sure[:, 0].double().numpy())
+        confidence = calibration(refined.chi1_probability)
         return refined.xyz.numpy(), mask, np.where(aa.CHI_MASK[batch.aatype[0].numpy(), 0], confidence, np.nan)
 
     return predict

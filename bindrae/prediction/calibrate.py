@@ -61,7 +61,8 @@ def judge_sample(model: Decoder, identifier: str, sample: Sample, networks: Refi
     refined = refine_chis(trial.scene, trial.circle, trial.rotamers, networks=networks)
     for name, found in (("refined", refined), ("unrefined", trial.unrefined())):
         error = trial.chi_errors(found.circle)[:, 0]
-        judged[name] = trial.chi1_probability(found.circle)[defined], (error < ACCURACY_DEG[0])[defined]
+        sure = np.ones(len(error)) if found.chi1_probability is None else found.chi1_probability
+        judged[name] = sure[defined], (error < ACCURACY_DEG[0])[defined]
     return judged
 
 

@@ -3,12 +3,14 @@
 Both networks are asked about side chains as refinement arranges them, and refinement asks both. So each is fitted
 twice: what surroundings are worth first with all others where the search puts them, how far to turn then with all
 others where that network puts them; then both again, also on side chains as they stand when the networks of the first
-time have chosen and turned. Written into the model file's metadata; `bindrae.prediction.tune` shows on the validation
-side what they are worth.
+time have chosen and turned. With ``--start`` those of another model file, say of the same model before it was trained
+on, go on once instead, on side chains as they arrange them. Written into the model file's metadata;
+`bindrae.prediction.tune` shows on the validation side what they are worth.
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -21,10 +23,10 @@ from torch import Tensor
 
 from bindrae.errors import BindraeError, exit_on_error
 from bindrae.model.export import rewrite_metadata
-from bindrae.prediction.networks import RefinementNetworks
+from bindrae.prediction.networks import RefinementNetworks, read_networks
 from bindrae.prediction.refine import OVERLAP_BESIDE_NETWORK, WEIGHT, Arrangements
 from bindrae.prediction.side_parser import side_parser
-from bindrae.prediction.side_pool import gather_side
+from bindrae.prediction.side_pool import Side, gather_side
 from bindrae.prediction.stored_network import StoredNetwork
 from bindrae.prediction.surroundings import SurroundingsNetwork
 from bindrae.prediction.surroundings_fit import Choice, choice_loss, choices_of
@@ -34,7 +36,8 @@ from bindrae.prediction.turns_fit import TrueTurns, true_turns_of, turn_loss
 
 EPOCHS = 2
 """Of each fit."""
-_RATE, _DECAY = 3e-3, 1e-2
+_RATE, _RATE_FURTHER = 3e-3, 1e-3  # from the start, and of networks that go on
+_DECAY = 1e-2
 _WARMUP, _LAST = 50, 0.02  # steps, and the rate at the end over the largest
 _COMPLEXES = 2  # of a step
 _UNIT = 300.0  # residues or chis whose losses add up to 1: an average would let small complexes count as much as large
@@ -62,7 +65,7 @@ def gather_turns(networks: RefinementNetworks, trial: Trial) -> list[TrueTurns]:
     found = [true_turns_of(trial, made, costs, arranged)]
     if networks.turns is not None:
         asked = found[0].asked
-        arranged = made.turn(arranged, best_turns(networks.turns(asked), asked.aatype))
+        arranged = made.turn(arranged, best_turns(networks.turns(asked), asked.aatype)[0])
         found.append(true_turns_of(trial, made, costs, arranged))
     return found
 
@@ -82,6 +85,7 @@ def fit_network(
     loss: Callable[[Network, Example], tuple[Tensor, int]],
     epochs: int = EPOCHS,
     seed: int = 0,
+    rate: float = _RATE,
 ) -> Network:
     """The network under which what is true is the likeliest.
 
@@ -94,10 +98,12 @@ def fit_network(
     loss : callable
         Sum of losses over an example (nats), and of how many.
     epochs, seed : int
+    rate : float
+        Of AdamW, at its height.
     """
     torch.manual_seed(seed)
-    network.train()
-    optimizer = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_DECAY)
+    network.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=_DECAY)
     batches = list(_batches(len(examples), epochs, seed))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
@@ -128,8 +134,19 @@ def _batches(count: int, epochs: int, seed: int) -> Iterator[list[int]]:
         yield from (order[start : start + _COMPLEXES] for start in range(0, count, _COMPLEXES))
 
 
-def fit_model(data: Path, model: Path, side: str, most: int, processes: int, epochs: int, output: Path) -> None:
-    """Gather and fit, twice, and write the model file with the networks in its metadata.
+def fit_model(side: Side, processes: int, epochs: int, start: RefinementNetworks | None = None) -> RefinementNetworks:
+    """Gather and fit, twice; or once from networks that are there.
+
+    Parameters
+    ----------
+    side : Side
+        Complexes that the model knows no better than those it will be used on.
+    processes : int
+        That gather.
+    epochs : int
+        Of each fit.
+    start : RefinementNetworks, optional
+        To go on from.
 
     Raises
     ------
@@ -138,29 +155,31 @@ def fit_model(data: Path, model: Path, side: str, most: int, processes: int, epo
     """
 
     def gather(ask: Callable[[Trial], Example], arranged: str) -> list[Example]:
-        found = gather_side(ask, data, model, side, most, processes, arranged)
-        print(f"{len(found)} complexes, side {side}, {arranged}", flush=True)
+        found = gather_side(ask, side, processes, arranged)
+        print(f"{len(found)} complexes, side {side.side}, {arranged}", flush=True)
         return found
 
     choices: list[Choice] = []
-    networks: RefinementNetworks | None = None
-    for arranged in ("arranged by search", "arranged by the networks"):
+    networks, rate = start, _RATE if start is None else _RATE_FURTHER
+    for arranged in ("arranged by search", "arranged by the networks")[start is not None :]:
         choices += gather(partial(gather_choices, networks), arranged)
         residues = sum(int(choice.residue[-1]) + 1 for choice in choices if len(choice.residue))
         if not residues:
             raise BindraeError("no residue has several open candidates", "name more complexes: --max-complexes")
         print(f"what surroundings are worth: {residues:,} residues choose")
-        surroundings = fit_network(SurroundingsNetwork(), choices, choice_loss, epochs)
+        first = SurroundingsNetwork() if start is None else start.surroundings
+        surroundings = fit_network(first, choices, choice_loss, epochs, rate=rate)
         before = RefinementNetworks(surroundings, networks.turns if networks else None)
         turns = [one for each in gather(partial(gather_turns, before), "to turn") for one in each]
         if not turns:  # a head without a distribution
             networks = before
             continue
         print(f"how far to turn: {sum(len(true.turns) for true in turns):,} side chains")
-        networks = RefinementNetworks(surroundings, fit_network(TurnNetwork(), turns, turn_loss, epochs))
+        begun = start.turns if start is not None else None
+        fitted = fit_network(begun or TurnNetwork(), turns, turn_loss, epochs, rate=rate if begun else _RATE)
+        networks = RefinementNetworks(surroundings, fitted)
     assert networks is not None
-    found = (networks.surroundings, networks.turns)
-    rewrite_metadata(model, {network.KEY: network.to_json() for network in found if network is not None}, output)
+    return networks
 
 
 def main() -> None:
@@ -171,11 +190,17 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="model file whose networks go on, in place of a fit from the start")
     given = parser.parse_args()
-    fit_model(
-        given.data, given.model, given.side, given.max_complexes, given.processes, given.epochs,
-        given.output or given.model,
-    )  # fmt: skip
+    start = None
+    if given.start is not None and (start := read_networks(given.start)) is None:
+        raise BindraeError(f"{given.start} holds no networks of refinement", "leave --start out, to fit them anew")
+    with tempfile.TemporaryDirectory() as answers:
+        side = Side(given.data, given.model, given.side, given.max_complexes, Path(answers))
+        networks = fit_model(side, given.processes, given.epochs, start)
+    found = (networks.surroundings, networks.turns)
+    texts = {network.KEY: network.to_json() for network in found if network is not None}
+    rewrite_metadata(given.model, texts, given.output or given.model)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from bindrae.prediction.keep import keep_far, keep_named, keep_unbuildable, kept
 from bindrae.prediction.links import note_unmade, stated_bonds
 from bindrae.prediction.networks import RefinementNetworks, read_networks
 from bindrae.prediction.obstacles import Bond
-from bindrae.prediction.refine import Arrangements, Scene, build_unrefined, draw_unrefined
+from bindrae.prediction.refine import Arrangements, Scene, build_unrefined, draw_unrefined, unrefined
 from bindrae.prediction.rotamers import HeadInputs, mass_around, propose_rotamers, run_model
 
 
@@ -94,7 +94,7 @@ class Sidechains:
     xyz: np.ndarray  # [N, 14, 3] float32, angstrom
     mask: np.ndarray  # [N, 14] bool
     chi: np.ndarray  # [N, 4] radians
-    mass: np.ndarray | None  # [N, 4] probability within 20 degrees of each chi, given those before
+    mass: np.ndarray | None  # [N, 4] the model's probability within 20 degrees of each chi, given those before
     confidence: np.ndarray | None  # [N] in [0, 1]: probability that chi1 is within 20 degrees; 1 without a chi
 
 
@@ -171,24 +171,23 @@ def _samples(
     for number in range(options.samples):
         rng = np.random.default_rng((options.seed, number))
         if arrangements is not None:
-            refined = arrangements.draw(rng, options.temperature) if number else arrangements.best()
-            turned, xyz, mask = refined.circle, refined.xyz, refined.mask
+            found = arrangements.draw(rng, options.temperature) if number else arrangements.best()
         else:
             turned = circle
             if number and rotamers is not None:
                 turned = draw_unrefined(circle, rotamers, rng, options.temperature)
-            xyz, mask = build_unrefined(scene, turned)
-        chi = torch.atan2(*turned[:, 3:].unbind(-1))
+            found = unrefined(scene, turned, inputs)
+        chi = torch.atan2(*found.circle[:, 3:].unbind(-1))
         mass = mass_around(inputs, chi)
         confidence = None
-        if mass is not None:
+        if found.chi1_probability is not None:
             calibration = calibrations.unrefined if arrangements is None else calibrations.refined
-            calibrated = calibration(mass[:, 0].double().numpy())
+            calibrated = calibration(found.chi1_probability)
             confidence = np.where(aa.CHI_MASK[scene.aatype.numpy()][:, 0], calibrated, 1.0)
         samples.append(
             Sidechains(
-                xyz=xyz.float().numpy(),
-                mask=mask.numpy(),
+                xyz=found.xyz.float().numpy(),
+                mask=found.mask.numpy(),
                 chi=chi.numpy(),
                 mass=None if mass is None else mass.double().numpy(),
                 confidence=confidence,

@@ -22,14 +22,16 @@ from bindrae.prediction.neighbourhood import (
 from bindrae.prediction.networks import RefinementNetworks
 from bindrae.prediction.polish import polish
 from bindrae.prediction.reach import reach_partners
-from bindrae.prediction.rotamers import Rotamers, density_around
+from bindrae.prediction.rotamers import WITHIN, HeadInputs, Rotamers, chi1_probability, density_around, wrap
 from bindrae.prediction.scene import Scene, build_unrefined
 from bindrae.prediction.search import best_combination, candidate_energies, costs_in_place, sample_arrangements
 from bindrae.prediction.surroundings import OPEN_NATS, SurroundingsNetwork
 from bindrae.prediction.turns import Turnable, TurnNetwork, best_turns, log_density, tell
+from bindrae.structure.torsions import CHI1
 
 __all__ = [
     "POLISH_WEIGHT", "WEIGHT", "Arrangements", "Refined", "Scene", "build_unrefined", "draw_unrefined", "refine_chis",
+    "unrefined",
 ]  # fmt: skip
 
 WEIGHT = 10.0
@@ -51,6 +53,7 @@ class Refined:
     circle: Tensor  # [N, 7, 2] torsions
     xyz: Tensor  # [N, 14, 3] angstrom
     mask: Tensor  # [N, 14] bool
+    chi1_probability: np.ndarray | None = None  # [N] that chi1 is within 20 degrees; None where nothing tells
 
 
 @dataclass
@@ -177,7 +180,7 @@ class Arrangements:
         """What stands around, as far as it is known: at first as the search has it, then chosen and turned."""
         total, arranged = costs + self.added, self.arranged()
         if networks is not None and networks.turns is not None and self.added.any():
-            arranged = self._turned(networks.turns, total, arranged)
+            arranged, _ = self._turned(networks.turns, total, arranged)
         return self.standing(total, arranged)
 
     @torch.no_grad()
@@ -233,12 +236,21 @@ class Arrangements:
         xyz[rows] = self.scene.build(circle[rows], rows)[0]
         return Arranged(arranged.number, circle, xyz, arranged.mask)
 
-    def _turned(self, network: TurnNetwork, costs: np.ndarray, arranged: Arranged) -> Arranged:
-        """Side chains turned once as the network finds likely."""
-        if not len(self.turning_rows()):
-            return arranged
+    def _turned(self, network: TurnNetwork, costs: np.ndarray, arranged: Arranged) -> tuple[Arranged, np.ndarray]:
+        """Side chains turned once as the network finds likely, and [N] the probability within 20 degrees of chi1."""
+        rows, within = self.turning_rows(), np.ones(len(arranged.number))
+        if not len(rows):
+            return arranged, within
         asked = self.turnable(arranged, costs)
-        return self.turn(arranged, best_turns(network(asked), asked.aatype))
+        turns, probability = best_turns(network(asked), asked.aatype)
+        within[rows] = probability[:, 0].numpy()
+        return self.turn(arranged, turns), within
+
+    def _mode_probability(self, costs: np.ndarray, circle: Tensor) -> np.ndarray:
+        """[N] share of the candidates, by their `costs` [V], whose chi1 is within 20 degrees of that of `circle`."""
+        own, theirs = (torch.atan2(*x[:, CHI1].unbind(-1)) for x in (circle, self.circle))
+        same = (wrap(theirs - own[self.row]).abs() <= WITHIN).numpy()
+        return np.bincount(self.row, self.probabilities(costs) * same, len(circle))
 
     def _best(self, costs: np.ndarray) -> np.ndarray:
         """[N] place of the candidate of least cost of each residue."""
@@ -264,19 +276,25 @@ class Arrangements:
 
     @torch.no_grad()
     def _finish(self, state: np.ndarray) -> Refined:
-        arranged = self.arranged(state)
-        if self.networks is not None and self.networks.turns is not None:
-            total = self.costs() + self.added
+        arranged, networks, scene = self.arranged(state), self.networks, self.scene
+        total, within = self.costs() + self.added, np.ones(len(state))
+        if networks is not None and networks.turns is not None:
             for _ in range(_TURNS):
-                arranged = self._turned(self.networks.turns, total, arranged)
-        if not self.polish_weight:
-            return Refined(arranged.circle, arranged.xyz, arranged.mask)
-        scene = self.scene
-        circle, xyz = polish(
-            scene.frames, arranged.circle, self.spread[arranged.number], arranged.xyz, arranged.mask, scene.aatype,
-            scene.linked, scene.movable, scene.obstacles, self.polish_weight,
-        )  # fmt: skip
-        return Refined(circle, xyz, arranged.mask)
+                arranged, within = self._turned(networks.turns, total, arranged)
+        circle, xyz = arranged.circle, arranged.xyz
+        if self.polish_weight:
+            circle, xyz = polish(
+                scene.frames, circle, self.spread[arranged.number], xyz, arranged.mask, scene.aatype,
+                scene.linked, scene.movable, scene.obstacles, self.polish_weight,
+            )  # fmt: skip
+        if self.inputs is None:  # a single answer, no distribution: nothing tells how sure it is
+            probability = None
+        elif networks is None:
+            probability = chi1_probability(self.inputs, circle)
+        else:
+            # In the right mode, and near enough there: of the surroundings the networks know more than the model.
+            probability = self._mode_probability(total, arranged.circle) * within
+        return Refined(circle, xyz, arranged.mask, probability)
 
 
 def refine_chis(
@@ -294,6 +312,11 @@ def refine_chis(
     See `Arrangements` for the arguments.
     """
     return Arrangements(scene, circle, rotamers, weight, polish_weight, seed, networks).best()
+
+
+def unrefined(scene: Scene, circle: Tensor, inputs: HeadInputs) -> Refined:
+    """Side chains with the model's torsions [N, 7, 2], just as they are; `inputs` tell how sure of them it is."""
+    return Refined(circle, *build_unrefined(scene, circle), chi1_probability(inputs, circle))
 
 
 def draw_unrefined(circle: Tensor, rotamers: Rotamers, rng: np.random.Generator, temperature: float) -> Tensor:

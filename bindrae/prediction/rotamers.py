@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,6 +39,11 @@ class HeadInputs:
     def _prepared(self) -> Tensor:
         """[1, N, c]."""
         return self._chi_head.prepare(self.s, self.aatype)
+
+    @property
+    def tells(self) -> bool:
+        """Whether the head gives distributions, and can be asked about other chis."""
+        return isinstance(self.head, ChiHead)
 
     @property
     def _chi_head(self) -> ChiHead:
@@ -127,7 +133,7 @@ def propose_rotamers(output: Stage1Output, inputs: HeadInputs, movable: Tensor, 
     """
     decoded = torch.atan2(*output.torsions.circle[0, :, CHI1:].unbind(-1))
     n = len(decoded)
-    if not isinstance(inputs.head, ChiHead):
+    if not inputs.tells:
         width = torch.full((n, 1, aa.N_CHI), math.radians(10.0))
         return Rotamers(decoded.unsqueeze(1), torch.zeros(n, 1), width)
     parts = [
@@ -312,7 +318,13 @@ def mass_around(inputs: HeadInputs, chi: Tensor) -> Tensor | None:
     Tensor or None
         [N, 4] in [0, 1], 1 for chis that a residue lacks; None for a head without a distribution.
     """
-    if not isinstance(inputs.head, ChiHead):
+    if not inputs.tells:
         return None
     mass = density_around(inputs, torch.arange(len(chi)), chi).within(WITHIN)
     return torch.where(torch.as_tensor(aa.CHI_MASK)[inputs.aatype[0]], mass, 1.0)
+
+
+def chi1_probability(inputs: HeadInputs, circle: Tensor) -> np.ndarray | None:
+    """[N] the model's probability that chi1 is within 20 degrees of that of `circle` [N, 7, 2], see `mass_around`."""
+    mass = mass_around(inputs, torch.atan2(*circle[:, CHI1:].unbind(-1)))
+    return None if mass is None else mass[:, 0].double().numpy()

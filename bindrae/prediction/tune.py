@@ -22,11 +22,10 @@ from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, find_clashes
 from bindrae.model.ensemble import Decoder
 from bindrae.model.model_file import load_model
 from bindrae.prediction.networks import read_networks
-from bindrae.prediction.refine import POLISH_WEIGHT, WEIGHT, Refined, Scene, build_unrefined, refine_chis
+from bindrae.prediction.refine import POLISH_WEIGHT, WEIGHT, Refined, Scene, refine_chis, unrefined
 from bindrae.prediction.rotamers import (
     HeadInputs,
     Rotamers,
-    mass_around,
     propose_rotamers,
     run_model,
     turn_between,
@@ -45,14 +44,15 @@ class Trial:
     rotamers: Rotamers
     inputs: HeadInputs
 
+    def answer(self) -> dict[str, Tensor]:
+        """What the model said: with the sample all that `recall_trial` needs."""
+        rotamers = self.rotamers
+        said = {"circle": self.circle, "s": self.inputs.s, "aatype": self.inputs.aatype}
+        return said | {"chi": rotamers.chi, "log_p": rotamers.log_p, "spread": rotamers.spread}
+
     def unrefined(self) -> Refined:
         """The model's own choice for each residue."""
-        return Refined(self.circle, *build_unrefined(self.scene, self.circle))
-
-    def chi1_probability(self, circle: Tensor) -> np.ndarray:
-        """[N] model's probability that chi1 is within 20 degrees of that of `circle`; 1 without a distribution."""
-        mass = mass_around(self.inputs, torch.atan2(*circle[:, 3:].unbind(-1)))
-        return np.ones(len(circle)) if mass is None else mass[:, 0].double().numpy()
+        return unrefined(self.scene, self.circle, self.inputs)
 
     def chi_errors(self, circle: Tensor) -> np.ndarray:
         """[N, 4] degrees."""
@@ -77,6 +77,14 @@ def try_sample(model: Decoder, identifier: str, sample: Sample) -> Trial:
     circle = output.torsions.circle[0]
     scene = Scene.of_sample(sample, batch, circle)
     return Trial(sample, scene, circle, propose_rotamers(output, inputs, scene.movable), inputs)
+
+
+def recall_trial(model: Decoder, identifier: str, sample: Sample, answer: Mapping[str, Tensor]) -> Trial:
+    """What `try_sample` gave, from its `Trial.answer`, without running the model."""
+    inputs = HeadInputs(model.head, answer["s"], answer["aatype"])
+    rotamers = Rotamers(answer["chi"], answer["log_p"], answer["spread"], inputs if inputs.tells else None)
+    scene = Scene.of_sample(sample, collate_ipa_batch([(identifier, sample)]), answer["circle"])
+    return Trial(sample, scene, answer["circle"], rotamers, inputs)
 
 
 def figures(trials: list[Trial], predict: Callable[[Trial], Refined]) -> dict[str, float]:

@@ -183,8 +183,8 @@ class TurnNetwork(StoredNetwork):
         }  # fmt: skip
 
 
-def best_turns(log_p: Tensor, aatype: np.ndarray) -> Tensor:
-    """The turns within 20 degrees of which the most probability lies.
+def best_turns(log_p: Tensor, aatype: np.ndarray) -> tuple[Tensor, Tensor]:
+    """The turns within 20 degrees of which the most probability lies, and how much does.
 
     Parameters
     ----------
@@ -195,9 +195,10 @@ def best_turns(log_p: Tensor, aatype: np.ndarray) -> Tensor:
 
     Returns
     -------
-    Tensor
-        [R, 4] radians; 0 for chis that a residue lacks.
+    turns, probability : Tensor
+        [R, 4] radians and [R, 4], with a soft edge; 0 and 1 for chis that a residue lacks.
     """
     within = torch.sigmoid((WITHIN - (TURNS[:, None] - _TRIED).abs()) / _EDGE)
-    turns = _TRIED[(log_p.exp() @ within).argmax(-1)]
-    return torch.where(torch.as_tensor(aa.CHI_MASK)[torch.as_tensor(aatype)], turns, 0.0)
+    probability, best = (log_p.exp() @ within).max(-1)
+    has = torch.as_tensor(aa.CHI_MASK)[torch.as_tensor(aatype)]
+    return torch.where(has, _TRIED[best], 0.0), torch.where(has, probability, 1.0)

@@ -92,7 +92,9 @@ def test_all_stages_are_measured_at_all_sizes(monkeypatch: pytest.MonkeyPatch) -
         called.append(command)
         if command[3] in ("index", "clean", "split"):
             app(command[3:], standalone_mode=False)
-        return Cost(1.0, 2.0, 3.0)
+        distinct = Path(command[-1]).name == "distinct"
+        earlier = sum(Path(c[-1]).name == "distinct" for c in called[:-1])
+        return Cost(1.0, (8.0 * (1 + earlier)) if distinct else 2.0, 3.0)
 
     monkeypatch.setattr(scale, "cost_of", cost)
     monkeypatch.setattr(scale, "_BATCH", 20)
@@ -100,6 +102,8 @@ def test_all_stages_are_measured_at_all_sizes(monkeypatch: pytest.MonkeyPatch) -
     part: Any = scale.run(Options(quick=True))
     assert part.settings["complexes"] == [10, 30]
     assert part.ratios["time_ratio_10x"] == {"30": pytest.approx((6 * 2 + 3) / 9)}
+    # The split where every chain is another stands in the place of the other one.
+    assert part.ratios["all_distinct_time_ratio_10x"] == {"30": pytest.approx(((6 * 2 + 2) * 2 + 16) / (8 * 2 + 8))}
     assert part.ratios["memory_ratio_10x"] == {"30": 1.0}
     assert sum(command[3] == "tokens" for command in called) == 1 + 2
-    assert [row[0] for row in part.tables[0].rows] == [*scale.STAGES, scale.ALL, scale.DISTINCT]
+    assert [row[0] for row in part.tables[0].rows] == [*scale.STAGES, scale.ALL, scale.DISTINCT, scale.ALL_DISTINCT]

@@ -6,13 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from batches import random_sample
+from safetensors.torch import load_file, save_file
 
 from bindrae.data.layout import SIDES, DataLayout
 from bindrae.prediction import tune
 from bindrae.prediction.predict import Predictor
-from bindrae.prediction.tune import Trial, figures, try_sample
+from bindrae.prediction.refine import refine_chis
+from bindrae.prediction.tune import Trial, figures, recall_trial, try_sample
 
 
 def test_figures_of_the_truth_and_of_the_model(predictor: Predictor) -> None:
@@ -20,6 +24,19 @@ def test_figures_of_the_truth_and_of_the_model(predictor: Predictor) -> None:
     true, model = figures(trials, tune.crystal), figures(trials, Trial.unrefined)
     assert true["chi1"] == true["all_chi"] == true["pocket_chi1"] == 100.0
     assert model["all_chi"] <= model["chi1"] < 60.0
+
+
+def test_an_answer_that_was_kept_is_the_trial(predictor: Predictor, tmp_path: Path) -> None:
+    """Also of the proposals, and of what the head says later of other chis."""
+    sample, path = random_sample(30, 3), tmp_path / "answer.safetensors"
+    trial = try_sample(predictor.model, "x", sample)
+    save_file(trial.answer(), path)
+    again = recall_trial(predictor.model, "x", sample, load_file(path))
+    first, second = (refine_chis(t.scene, t.circle, t.rotamers) for t in (trial, again))
+    assert torch.equal(first.xyz, second.xyz)
+    assert first.chi1_probability is not None
+    assert second.chi1_probability is not None
+    assert np.array_equal(first.chi1_probability, second.chi1_probability)
 
 
 def test_the_table_has_a_row_for_every_pair_of_costs(

@@ -204,11 +204,16 @@ def test_the_turn_is_that_with_the_most_probability_within_twenty_degrees() -> N
     log_p[0, 0, [6, 18]] = torch.log(torch.tensor([0.4, 0.6]))  # -18 and 18 degrees: 0 has both
     log_p[1, 0, 20] = 0.0  # 24 degrees: whatever is within 20 of it; the middle of these by the soft edge
     log_p[1, 3, [0, 24]] = torch.log(torch.tensor([0.45, 0.55]))  # -36 and 36: not both
-    found = torch.rad2deg(best_turns(torch.log_softmax(log_p, -1), np.array([serine, lysine])))
+    turns, probability = best_turns(torch.log_softmax(log_p, -1), np.array([serine, lysine]))
+    found = torch.rad2deg(turns)
     assert abs(found[0, 0]) <= 2
     assert found[0, 1:].tolist() == [0, 0, 0]
     assert found[1, 0] == pytest.approx(24, abs=4)
     assert found[1, 3] >= 22
+    assert 0.6 < probability[0, 0] < 0.7, "both are near the edge, which is soft"
+    assert probability[0, 1:].tolist() == [1, 1, 1]
+    assert probability[1, 0] == pytest.approx(1.0, abs=0.01)
+    assert probability[1, 3] == pytest.approx(0.55, abs=0.01)
 
 
 def test_side_chains_that_a_bond_holds_stay(trial: Trial) -> None:
@@ -290,7 +295,7 @@ def test_the_fit_learns_which_way_neighbours_push() -> None:
     torch.manual_seed(0)
     network = fit_network(TurnNetwork(), [pushed(seed) for seed in range(20)], turn_loss, epochs=6)
     true = pushed(99)
-    found = best_turns(network(true.asked), true.asked.aatype)[:, 0].numpy()
+    found = best_turns(network(true.asked), true.asked.aatype)[0][:, 0].numpy()
     assert np.abs(found - true.turns[:, 0]).max() < math.radians(6.0)
 
 
@@ -340,3 +345,29 @@ def test_the_command_fits_both_on_a_side(
     assert networks.turns is not None
     assert networks.surroundings.direct.abs().max() > 0
     assert networks.turns.direct.abs().max() > 0
+
+
+def test_the_command_goes_on_from_networks_that_are_there(
+    demo_layout: DataLayout, model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    begun, out = tmp_path / "begun.safetensors", tmp_path / "n.safetensors"
+    surroundings = SurroundingsNetwork().requires_grad_(False)
+    rewrite_metadata(model_path, {surroundings.KEY: surroundings.to_json(), "turns": random_turns(3).to_json()}, begun)
+    arguments = ["networks_fit", demo_layout.root, model_path, "--max-complexes", "1", "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", list(map(str, [*arguments, "--output", out, "--start", begun])))
+    networks_fit.main()
+    printed = capsys.readouterr().out
+    assert "arranged by search" not in printed
+    assert printed.count("step 1 of 1: loss") == 2
+    before, after = read_networks(begun), read_networks(out)
+    assert before is not None
+    assert after is not None
+    for name in ("surroundings", "turns"):
+        old, new = (torch.cat([x.flatten() for x in getattr(one, name).parameters()]) for one in (before, after))
+        moved = (new - old).abs()
+        assert 0 < moved.max() < 0.01, "one step at a fiftieth of the rate"
+
+    monkeypatch.setattr(sys, "argv", list(map(str, [*arguments, "--output", out, "--start", model_path])))
+    with pytest.raises(BindraeError, match="holds no networks of refinement"):
+        networks_fit.main()

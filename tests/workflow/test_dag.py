@@ -241,6 +241,33 @@ def test_an_ensemble_trains_each_seed_joins_and_evaluates_and_reruns_only_what_c
     assert "repeat" in rerun.snakemake("-n", "ensemble", "--config", "ensemble={seeds: [1, 1]}").stdout
 
 
+def test_the_trainings_of_an_ensemble_start_from_weights_of_their_own(rerun: Clone) -> None:
+    (rerun.folder / "a.safetensors").write_text("a")
+    (rerun.folder / "b.safetensors").write_text("b")
+    command = ("ensemble", "--config", "ensemble={seeds: [8, 9], init: [a.safetensors, b.safetensors]}")
+    assert rerun.run(*command) == {"train": 2, "join": 1, "evaluate": 1}
+    calls = [json.loads(line) for line in rerun.calls.read_text().splitlines()][-4:]
+    settings = [json.loads(options["--settings"]) for name, options in calls if name == "train"]
+    assert {own["seed"]: own["init"] for own in settings} == {8: "a.safetensors", 9: "b.safetensors"}
+    (rerun.folder / "b.safetensors").write_text("other weights")
+    assert rerun.run(*command) == {"train": 1, "join": 1, "evaluate": 1}
+
+
+def test_a_forced_training_of_an_ensemble_starts_over_and_no_other_does(rerun: Clone) -> None:
+    runs = rerun.folder / "results" / "small" / "runs" / "default"
+    kept, forced = (folder / "checkpoints" / "last.pt" for folder in (runs, runs / "ensemble" / "seed-0"))
+    command = ("ensemble", "--config", "ensemble={seeds: [0]}")
+    rerun.run(*command)
+    for checkpoint in (kept, forced):
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.touch()
+    rerun.run(*command, "-R", "join")
+    assert forced.exists()
+    rerun.run(*command, "-R", "ensemble_train")
+    assert not forced.exists()
+    assert kept.exists()
+
+
 def test_an_ablation_trains_each_row_with_each_seed_and_reruns_only_what_changed(rerun: Clone) -> None:
     grid = rerun.folder / "few.yaml"
     text = "seeds: [0, 1]\nrows:\n  default: {label: default}\n  other: {label: other, model: {z_rank: %d}}\n"

@@ -73,6 +73,7 @@ ENSEMBLE = RUN.ensemble
 MEMBER = ENSEMBLE.member("{seed}")
 ROOT = Path(CONFIG.root).expanduser() if CONFIG.root else None
 BATCHES = range(CONFIG.index.n_batches)
+TRAININGS = ("train", "ensemble_train", "ablation_train")
 # The demo fits a laptop and the smallest node of a cluster.
 DEMO = CONFIG.index.layout == "demo"
 
@@ -183,10 +184,15 @@ def settings_of(
     return json.dumps(section_settings, sort_keys=True)
 
 
+def member_training(wildcards):
+    """The recipe of one network of an ensemble."""
+    return CONFIG.ensemble.member(int(wildcards.seed), CONFIG.training)
+
+
 def member_settings(wildcards, without: frozenset[str] = frozenset()) -> str:
-    """The recipe of one network of an ensemble: that of the run, with a seed of its own."""
-    own = CONFIG.training.model_copy(update={"seed": int(wildcards.seed)})
-    return settings_of("training", without, CONFIG.model_copy(update={"training": own}))
+    """The same, as a job gets it."""
+    update = {"training": member_training(wildcards)}
+    return settings_of("training", without, CONFIG.model_copy(update=update))
 
 
 def whole_config() -> str:
@@ -387,6 +393,17 @@ def jobs_left_running() -> list[str]:
     return sorted(own, key=int)
 
 
+def checkpoints_of_forced() -> list[Path]:
+    """Checkpoints of trainings that are forced (-R train): these start over; from there they would go on instead."""
+    given = workflow.dag_settings
+    return [
+        RunLayout(Path(job.output.model).parent).checkpoints
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name in TRAININGS
+        and (given.forceall or job.rule.name in given.forcerun)
+    ]
+
+
 # Before the first job. Two jobs that write the same files at once would spoil each other's work.
 onstart:
     left = jobs_left_running()
@@ -396,6 +413,5 @@ onstart:
             f"wait until they end (`squeue --jobs {','.join(left)}`), or stop them: `scancel {' '.join(left)}`. "
             "Then give the same command again",
         )
-    if "train" in workflow.dag_settings.forcerun or workflow.dag_settings.forceall:
-        # A forced training starts over; from its checkpoints it would go on instead.
-        shutil.rmtree(RUN.checkpoints, ignore_errors=True)
+    for checkpoints in checkpoints_of_forced():
+        shutil.rmtree(checkpoints, ignore_errors=True)

@@ -1,4 +1,5 @@
-# Trainings of one recipe that differ in their seed, joined to one model and evaluated: `snakemake ensemble`.
+# Trainings of one recipe that differ in their seed and, if wished, their start, joined to one model and evaluated:
+# `snakemake ensemble`.
 
 
 use rule train as ensemble_train with:
@@ -17,7 +18,7 @@ use rule train as ensemble_train with:
         run=lambda wildcards: ENSEMBLE.member(wildcards.seed).root,
         model=settings_of("model"),
         settings=lambda wildcards: member_settings(wildcards, EXECUTION_KEYS),
-        init=weights_of(CONFIG.training.init),
+        init=lambda wildcards: weights_of(member_training(wildcards).init),
         version=VERSIONS["train"],
         carried_out=lambda wildcards, resources: member_settings(wildcards),
         launch=lambda wildcards, resources: LAUNCH,
@@ -39,6 +40,7 @@ rule join:
         runtime=minutes(10),
     params:
         sweeps=CONFIG.ensemble.sweeps,
+        version=VERSIONS["join"],
     shell:
         "bindrae join {input} --output {output} --sweeps {params.sweeps} 2>&1 | tee {log}"
 
