@@ -231,22 +231,45 @@ def join(
     ensemble = join_models(models, output, sweeps)
     print(
         f"{output}: {len(ensemble.members)} networks, {ensemble.sweeps} sweeps; networks of refinement and calibration "
-        "are to be fitted to it (docs/training.md)"
+        "are to be fitted to it (bindrae fit)"
     )
+
+
+@app.command()
+def fit(
+    data: Data,
+    model: Annotated[
+        Path, typer.Option("--model", help="Model file of a training, or of an ensemble.", dir_okay=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.", dir_okay=False)],
+    settings: SettingsText = None,
+    processes: Processes = 1,
+) -> None:
+    """Fit networks of refinement (training side) and a calibrated confidence (validation side) to a trained model."""
+    from bindrae.prediction.fit import run_fit
+
+    run_fit(_layout(data), model, output, config.load_settings(config.RefinementSettings, settings), processes)
 
 
 @app.command()
 def evaluate(
     data: Data,
     run: Run,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Model file to score in place of the run's own.", dir_okay=False)
+    ] = None,
     settings: SettingsText = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch on the CPU.")] = 1,
 ) -> None:
-    """Score the best model on a held-out side, with floors, intervals and an analysis of its errors."""
+    """Score the trained model on a held-out side, with floors, intervals and an analysis of its errors."""
     from bindrae.evaluation.evaluate import run_evaluation
 
     run_evaluation(
-        _layout(data), _run_layout(run), config.load_settings(config.EvaluationSettings, settings), threads=threads
+        _layout(data),
+        _run_layout(run),
+        config.load_settings(config.EvaluationSettings, settings),
+        threads=threads,
+        model_file=model,
     )
 
 

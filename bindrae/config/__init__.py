@@ -18,7 +18,7 @@ from bindrae.config.data import (
 )
 from bindrae.config.model import ModelSettings
 from bindrae.config.parse import differing_keys, load_settings, override, parse_settings, read_yaml
-from bindrae.config.results import EvaluationSettings, PredictionSettings
+from bindrae.config.results import EvaluationSettings, PredictionSettings, RefinementSettings
 from bindrae.config.run import Config, json_schema, load_config, reference, resolve_config
 from bindrae.config.training import EXECUTION_KEYS, EnsembleSettings, TrainingSettings
 
@@ -36,6 +36,7 @@ __all__ = [
     "PocketSettings",
     "PredictionSettings",
     "QualitySettings",
+    "RefinementSettings",
     "Settings",
     "ShardSettings",
     "SplitSettings",

@@ -23,7 +23,7 @@ from bindrae.config.data import (
 )  # fmt: skip
 from bindrae.config.model import ModelSettings
 from bindrae.config.parse import parse_settings, read_yaml
-from bindrae.config.results import EvaluationSettings, PredictionSettings
+from bindrae.config.results import EvaluationSettings, PredictionSettings, RefinementSettings
 from bindrae.config.training import EnsembleSettings, TrainingSettings
 
 
@@ -50,6 +50,7 @@ class Config(Settings):
     model: ModelSettings = Field(default_factory=ModelSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     ensemble: EnsembleSettings = Field(default_factory=EnsembleSettings)
+    refinement: RefinementSettings = Field(default_factory=RefinementSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     prediction: PredictionSettings = Field(default_factory=PredictionSettings)
     ablation: str = Field(

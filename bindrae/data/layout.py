@@ -87,6 +87,11 @@ class RunLayout:
         return self.root / "model.safetensors"
 
     @property
+    def fitted(self) -> Path:
+        """The same model with networks of refinement and a calibrated confidence fitted to it."""
+        return self.root / "fitted.safetensors"
+
+    @property
     def metrics(self) -> Path:
         """One JSON object a line: the record of the training."""
         return self.root / "metrics.jsonl"

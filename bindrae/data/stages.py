@@ -38,6 +38,7 @@ VERSIONS: dict[str, int] = {
     "quality": 2,
     "train": 5,
     "join": 1,
+    "fit": 1,
     "evaluate": 11,
     "predict": 8,
     "report": 5,

@@ -159,8 +159,20 @@ def _training_rotamers(layout: DataLayout) -> RotamerTable:
     return count_rotamers(arrays(sample) for sample in samples)
 
 
-def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSettings, threads: int = 1) -> None:
-    """Score the run's model, look into its errors, and write ``evaluation.json`` and ``residues.parquet``.
+def run_evaluation(
+    layout: DataLayout, run: RunLayout, settings: EvaluationSettings, threads: int = 1, model_file: Path | None = None
+) -> None:
+    """Score a model, look into its errors, and write the run's ``evaluation.json`` and ``residues.parquet``.
+
+    Parameters
+    ----------
+    layout : DataLayout
+    run : RunLayout
+    settings : EvaluationSettings
+    threads : int
+        Of torch.
+    model_file : Path, optional
+        Model to score in place of the run's own.
 
     Raises
     ------
@@ -170,14 +182,15 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
     start = time.monotonic()
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = load_model(run.model, device)
+    path = run.model if model_file is None else model_file
+    model = load_model(path, device)
     scored = layout if settings.data is None else DataLayout(Path(settings.data))
     dataset = ShardDataset(scored, settings.side)
-    calibrations = read_calibrations(run.model)
+    calibrations = read_calibrations(path)
     if settings.refine:
-        on_cpu = model if device.type == "cpu" else load_model(run.model)
+        on_cpu = model if device.type == "cpu" else load_model(path)
         predictors = {
-            "model": refined_predictor(on_cpu, calibrations.refined, read_networks(run.model)),
+            "model": refined_predictor(on_cpu, calibrations.refined, read_networks(path)),
             "unrefined": model_predictor(model, device),
         }
     else:
@@ -208,7 +221,7 @@ def run_evaluation(layout: DataLayout, run: RunLayout, settings: EvaluationSetti
         "failed": failed,
         "bootstrap": settings.bootstrap,
         "attention": model.settings.attention,
-        "model_sha256": sha256_file(run.model),
+        "model_sha256": sha256_file(path),
         "rows": rows,
         **analyse(tables, labelled, weights, calibrations.fitted),
         "by_complex": by_complex(residues, complexes),

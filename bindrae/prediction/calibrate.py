@@ -1,27 +1,12 @@
-"""Fit the confidence of a model on held-out complexes: ``python -m bindrae.prediction.calibrate DATA MODEL``.
-
-Predicts the validation side of a dataset's shards with and without refinement, prints what confidence promises and what
-comes of it, and writes the calibration into the model file's metadata. Fit on one half of the complexes and judged on
-the other, then fit on all.
-"""
+"""The calibration of a model's confidence on held-out complexes."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import torch
 
-from bindrae.data.batch import Sample
-from bindrae.data.dataset import ShardDataset, even_part
-from bindrae.data.layout import DataLayout
-from bindrae.errors import exit_on_error
+from bindrae.errors import BindraeError
 from bindrae.evaluation.metrics import ACCURACY_DEG
-from bindrae.model.ensemble import Decoder
-from bindrae.model.export import rewrite_metadata
-from bindrae.model.model_file import load_model
 from bindrae.prediction.confidence import (
-    METADATA_KEY,
     Calibration,
     Calibrations,
     calibration_error,
@@ -29,34 +14,28 @@ from bindrae.prediction.confidence import (
     reliability,
     top_half_accuracy,
 )
-from bindrae.prediction.networks import RefinementNetworks, read_networks
+from bindrae.prediction.networks import RefinementNetworks
 from bindrae.prediction.refine import refine_chis
-from bindrae.prediction.side_parser import side_parser
-from bindrae.prediction.tune import try_sample
-from bindrae.progress import track
+from bindrae.prediction.tune import Trial
 
 Judged = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def judge_sample(model: Decoder, identifier: str, sample: Sample, networks: RefinementNetworks | None = None) -> Judged:
+def judge_trial(networks: RefinementNetworks | None, trial: Trial) -> Judged:
     """Probability and success of every defined chi1 of a complex, on its true backbone.
 
     Parameters
     ----------
-    model : Stage1 or Ensemble
-    identifier : str
-    sample : dict of str to Tensor
-        As `ShardDataset` gives it.
-    networks : RefinementNetworks, optional
+    networks : RefinementNetworks or None
         Of the refinement.
+    trial : Trial
 
     Returns
     -------
     dict of str to (mass, hit)
         ``refined`` and ``unrefined``: [K] probabilities before calibration and [K] bool.
     """
-    trial = try_sample(model, identifier, sample)
-    defined = sample["torsion_mask"][:, 3].numpy()
+    defined = trial.sample["torsion_mask"][:, 3].numpy()
     judged: Judged = {}
     refined = refine_chis(trial.scene, trial.circle, trial.rotamers, networks=networks)
     for name, found in (("refined", refined), ("unrefined", trial.unrefined())):
@@ -70,31 +49,56 @@ def _joined(judged: list[Judged], name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([j[name][0] for j in judged]), np.concatenate([j[name][1] for j in judged])
 
 
-def fit(judged: list[Judged]) -> Calibrations:
-    """Calibrations from complexes that the model has not been trained on."""
+def calibrate(judged: list[Judged]) -> Calibrations:
+    """Calibrations from complexes that the model has not been trained on.
+
+    Raises
+    ------
+    BindraeError
+        When these have too few residues.
+    """
 
     def one(name: str) -> Calibration:
         mass, hit = _joined(judged, name)
-        return fit_calibration(mass, hit)
+        try:
+            return fit_calibration(mass, hit)
+        except ValueError as error:
+            raise BindraeError(
+                f"the confidence cannot be calibrated: {error}", "hold out more complexes (split.fractions)"
+            ) from None
 
     return Calibrations(one("refined"), one("unrefined"))
 
 
-def store(path: Path, calibrations: Calibrations, output: Path) -> None:
-    """Write a model file again with calibrations in its metadata."""
-    rewrite_metadata(path, {METADATA_KEY: calibrations.to_json()}, output)
+def quality(judged: list[Judged], calibrations: Calibrations) -> dict[str, dict[str, float]]:
+    """How good calibrations are on complexes.
+
+    Returns
+    -------
+    dict of str to dict
+        Of ``refined`` and ``unrefined``: ``residues``; ``chi1`` and ``surer_half``, shares within 20 degrees (%);
+        ``error`` and ``error_before``, mean distance of what was promised from what came (points).
+    """
+    found = {}
+    for name in ("refined", "unrefined"):
+        mass, hit = _joined(judged, name)
+        after, before = (100 * calibration_error(x, hit) for x in (getattr(calibrations, name)(mass), mass))
+        surer = 100 * top_half_accuracy(mass, hit)
+        numbers = {"chi1": 100 * float(hit.mean()), "surer_half": surer, "error": after, "error_before": before}
+        found[name] = {"residues": len(hit)} | {key: round(value, 2) for key, value in numbers.items()}
+    return found
 
 
 def report(judged: list[Judged], calibrations: Calibrations, title: str) -> str:
     """Reliability of both kinds of prediction, in Markdown."""
     lines = []
-    for name in ("refined", "unrefined"):
+    for name, told in quality(judged, calibrations).items():
         mass, hit = _joined(judged, name)
         confidence = getattr(calibrations, name)(mass)
-        after, before = (100 * calibration_error(x, hit) for x in (confidence, mass))
         lines += [
-            f"{title}, {name}: {len(hit)} residues, chi1 within 20 degrees {100 * hit.mean():.1f} %, in the surer half "
-            f"{100 * top_half_accuracy(mass, hit):.1f} %, calibration error {after:.1f} points ({before:.1f} before)",
+            f"{title}, {name}: {told['residues']} residues, chi1 within 20 degrees {told['chi1']:.1f} %, in the surer "
+            f"half {told['surer_half']:.1f} %, calibration error {told['error']:.1f} points "
+            f"({told['error_before']:.1f} before)",
             "",
             "| confidence | residues | promised, % | right, % |",
             "|---|---|---|---|",
@@ -106,25 +110,3 @@ def report(judged: list[Judged], calibrations: Calibrations, title: str) -> str:
             "",
         ]
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Fit, print and write."""
-    parser = side_parser(
-        "bindrae.prediction.calibrate", __doc__, "val", "; never one that was trained on", 200, writes=True
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    model = load_model(arguments.model)
-    dataset = even_part(ShardDataset(DataLayout(arguments.data), arguments.side), arguments.max_complexes)
-    networks = read_networks(arguments.model)
-    judged = [judge_sample(model, *dataset[i], networks) for i in track(range(len(dataset)), len(dataset), "calibrate")]
-    if len(dataset) > 1:
-        print(report(judged[1::2], fit(judged[::2]), "one half, calibrated on the other"))
-    store(arguments.model, fit(judged), arguments.output or arguments.model)
-
-
-if __name__ == "__main__":
-    with exit_on_error():
-        main()

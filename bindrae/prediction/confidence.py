@@ -68,7 +68,7 @@ def read_calibrations(path: Path) -> Calibrations:
     except (ValueError, KeyError, TypeError) as error:
         raise BindraeError(
             f"{path}: the calibration in its metadata is damaged ({error!r})",
-            "fit it anew: python -m bindrae.prediction.calibrate",
+            "fit it anew: bindrae fit",
         ) from None
 
 

@@ -16,6 +16,16 @@ class RefinementNetworks:
     surroundings: SurroundingsNetwork
     turns: TurnNetwork | None = None
 
+    def as_stored(self) -> RefinementNetworks:
+        """The networks as they are read again: their weights rounded to 16 bits."""
+        turns = None if self.turns is None else TurnNetwork.from_json(self.turns.to_json())
+        return RefinementNetworks(SurroundingsNetwork.from_json(self.surroundings.to_json()), turns)
+
+    def to_metadata(self) -> dict[str, str]:
+        """Entries of a model file's metadata, which `read_networks` reads."""
+        found = (self.surroundings, self.turns)
+        return {network.KEY: network.to_json() for network in found if network is not None}
+
 
 def read_networks(path: Path) -> RefinementNetworks | None:
     """The networks in a model file's metadata; None where there are none.

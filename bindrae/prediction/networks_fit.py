@@ -1,31 +1,26 @@
-"""Fit the networks of refinement: ``python -m bindrae.prediction.networks_fit DATA MODEL``.
+"""The fit of the networks of refinement.
 
 Both networks are asked about side chains as refinement arranges them, and refinement asks both. So each is fitted
 twice: what surroundings are worth first with all others where the search puts them, how far to turn then with all
 others where that network puts them; then both again, also on side chains as they stand when the networks of the first
-time have chosen and turned. With ``--start`` those of another model file, say of the same model before it was trained
-on, go on once instead, on side chains as they arrange them. Written into the model file's metadata;
-`bindrae.prediction.tune` shows on the validation side what they are worth.
+time have chosen and turned. Networks that are there already, say of the same model before it was trained on, go on once
+instead, on side chains as they arrange them.
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bindrae.errors import BindraeError, exit_on_error
-from bindrae.model.export import rewrite_metadata
-from bindrae.prediction.networks import RefinementNetworks, read_networks
+from bindrae.errors import BindraeError
+from bindrae.prediction.networks import RefinementNetworks
 from bindrae.prediction.refine import OVERLAP_BESIDE_NETWORK, WEIGHT, Arrangements
-from bindrae.prediction.side_parser import side_parser
 from bindrae.prediction.side_pool import Side, gather_side
 from bindrae.prediction.stored_network import StoredNetwork
 from bindrae.prediction.surroundings import SurroundingsNetwork
@@ -134,7 +129,9 @@ def _batches(count: int, epochs: int, seed: int) -> Iterator[list[int]]:
         yield from (order[start : start + _COMPLEXES] for start in range(0, count, _COMPLEXES))
 
 
-def fit_model(side: Side, processes: int, epochs: int, start: RefinementNetworks | None = None) -> RefinementNetworks:
+def fit_networks(
+    side: Side, processes: int, epochs: int, start: RefinementNetworks | None = None
+) -> tuple[RefinementNetworks, dict[str, int]]:
     """Gather and fit, twice; or once from networks that are there.
 
     Parameters
@@ -148,61 +145,39 @@ def fit_model(side: Side, processes: int, epochs: int, start: RefinementNetworks
     start : RefinementNetworks, optional
         To go on from.
 
+    Returns
+    -------
+    networks : RefinementNetworks
+    counts : dict of str to int
+        ``complexes``, and ``choices`` and ``side_chains`` that the last fits learnt from.
+
     Raises
     ------
     BindraeError
         When no residue has a choice.
     """
-
-    def gather(ask: Callable[[Trial], Example], arranged: str) -> list[Example]:
-        found = gather_side(ask, side, processes, arranged)
-        print(f"{len(found)} complexes, side {side.side}, {arranged}", flush=True)
-        return found
-
     choices: list[Choice] = []
-    networks, rate = start, _RATE if start is None else _RATE_FURTHER
+    networks, rate, side_chains = start, _RATE if start is None else _RATE_FURTHER, 0
     for arranged in ("arranged by search", "arranged by the networks")[start is not None :]:
-        choices += gather(partial(gather_choices, networks), arranged)
+        choices += gather_side(partial(gather_choices, networks), side, processes, arranged)
         residues = sum(int(choice.residue[-1]) + 1 for choice in choices if len(choice.residue))
         if not residues:
-            raise BindraeError("no residue has several open candidates", "name more complexes: --max-complexes")
-        print(f"what surroundings are worth: {residues:,} residues choose")
+            raise BindraeError(
+                "no residue has several open candidates", "more complexes are needed (refinement.complexes)"
+            )
+        print(f"what surroundings are worth, {arranged}: {residues:,} residues choose", flush=True)
         first = SurroundingsNetwork() if start is None else start.surroundings
         surroundings = fit_network(first, choices, choice_loss, epochs, rate=rate)
         before = RefinementNetworks(surroundings, networks.turns if networks else None)
-        turns = [one for each in gather(partial(gather_turns, before), "to turn") for one in each]
+        gathered = gather_side(partial(gather_turns, before), side, processes, "to turn")
+        turns = [one for each in gathered for one in each]
         if not turns:  # a head without a distribution
             networks = before
             continue
-        print(f"how far to turn: {sum(len(true.turns) for true in turns):,} side chains")
+        side_chains = sum(len(true.turns) for true in turns)
+        print(f"how far to turn: {side_chains:,} side chains", flush=True)
         begun = start.turns if start is not None else None
         fitted = fit_network(begun or TurnNetwork(), turns, turn_loss, epochs, rate=rate if begun else _RATE)
         networks = RefinementNetworks(surroundings, fitted)
     assert networks is not None
-    return networks
-
-
-def main() -> None:
-    """Read the options, and fit."""
-    parser = side_parser(
-        "bindrae.prediction.networks_fit", __doc__, "train", "; never the one that is tested on", 10_000,
-        writes=True,
-    )  # fmt: skip
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--start", type=Path, help="model file whose networks go on, in place of a fit from the start")
-    given = parser.parse_args()
-    start = None
-    if given.start is not None and (start := read_networks(given.start)) is None:
-        raise BindraeError(f"{given.start} holds no networks of refinement", "leave --start out, to fit them anew")
-    with tempfile.TemporaryDirectory() as answers:
-        side = Side(given.data, given.model, given.side, given.max_complexes, Path(answers))
-        networks = fit_model(side, given.processes, given.epochs, start)
-    found = (networks.surroundings, networks.turns)
-    texts = {network.KEY: network.to_json() for network in found if network is not None}
-    rewrite_metadata(given.model, texts, given.output or given.model)
-
-
-if __name__ == "__main__":
-    with exit_on_error():
-        main()
+    return networks, {"complexes": len(side.dataset()), "choices": residues, "side_chains": side_chains}

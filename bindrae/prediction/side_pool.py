@@ -32,8 +32,8 @@ class Side:
     data, model : Path
         Data folder of the dataset, and model file.
     side : str
-    most : int
-        Complexes at most, evenly over the side.
+    most : int or None
+        Complexes at most, evenly over the side; None: all.
     answers : Path
         Folder of the answers given so far; the model is run once on each complex, however often it is asked about.
     """
@@ -41,7 +41,7 @@ class Side:
     data: Path
     model: Path
     side: str
-    most: int
+    most: int | None
     answers: Path
 
     def dataset(self) -> ShardDataset:

@@ -71,5 +71,5 @@ class StoredNetwork(nn.Module):
         except (ValueError, KeyError, TypeError) as error:
             raise BindraeError(
                 f"{path}: the {cls.NAME} in its metadata is damaged or of another version ({error!r})",
-                "fit it anew: python -m bindrae.prediction.networks_fit DATA MODEL",
+                "fit it anew: bindrae fit",
             ) from None

@@ -6,7 +6,7 @@ partner is bad depends on what else it touches, and how near a carbon may come o
 moving atom vectors that are learnt by kind, distance and angles are summed over the atoms around it, as atom-centred
 descriptors are (Behler & Parrinello, Phys. Rev. Lett. 98, 146401, 2007); layers that the atom shares with its kind turn
 the sum into an energy, and the atoms of a side chain together add another. Fitted by
-`bindrae.prediction.networks_fit`, as the conditional likelihood of the true side chain among candidates.
+`bindrae fit`, as the conditional likelihood of the true side chain among candidates.
 """
 
 from __future__ import annotations

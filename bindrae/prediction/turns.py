@@ -5,7 +5,7 @@ the chi1 that miss the truth by 20 degrees, 29 % miss it by less than 40 (docs/p
 is asked once more. Neighbours push and pull along the way in which an atom moves when a chi turns: summed over them are
 vectors learnt by kind, distance and angles, as in `bindrae.prediction.surroundings`, but times the growth of the
 distance with the chi, which is what the derivative of an energy is made of. With these sums and the density near where
-the chi stands the network says how likely each turn is. Fitted by `bindrae.prediction.networks_fit`, as the likelihood
+the chi stands the network says how likely each turn is. Fitted by `bindrae fit`, as the likelihood
 of the true angles.
 """
 

@@ -83,12 +83,10 @@ CLASSES: dict[str, dict[str, str]] = {
     "docs/prediction.md": {
         "bindrae predict protein.pdb ligand.sdf -o holo.pdb": RUN,
         "from pathlib import Path": PYTHON,
-        "python -m bindrae.prediction.networks_fit results/mydata/data model.safetensors --processes 2": SLOW,
+        "bindrae fit --data results/mydata/data --model results/mydata/runs/default/model.safetensors \\": SLOW,
         "python -m bindrae.prediction.tune results/mydata/data model.safetensors --weights 10,20,40 --polish 120,200": (
             SLOW
         ),
-        "python -m bindrae.prediction.calibrate results/mydata/data results/mydata/runs/default/model.safetensors "
-        "--side val": SLOW,
         "python -m bindrae.prediction.cost protein.pdb ligand.sdf --model model.safetensors --residues 5000": CHECKED,
     },
     "docs/progress.md": {"for seed in 0 1 2; do snakemake --configfile config/casf2016.yaml \\": CHECKED},
@@ -101,7 +99,7 @@ CLASSES: dict[str, dict[str, str]] = {
         "snakemake --configfile config/casf2016.yaml --config root=/where/CASF-2016": CHECKED,
         "bindrae train --data results/mydata/data --run results/mydata/runs/tuned --init shipped --lr 3e-4 "
         "--max-epochs 5 \\": CHECKED,
-        "python -m bindrae.prediction.networks_fit results/mydata/data model.safetensors": SLOW,
+        "snakemake --configfile mine.yaml --config 'refinement={fit: true}'": CHECKED,
         "torchrun --standalone --nproc-per-node 4 --no-python -- bindrae train --data ... --run ... --accumulate 4": (
             CHECKED
         ),

@@ -155,7 +155,7 @@ def test_targets_exist() -> None:
 
 def test_the_targets_of_the_front_door_are_those_of_the_workflow() -> None:
     text = (REPOSITORY / "README.md").read_text()
-    named = re.search(r"^Targets: `([a-z ]+)`, and `data`, `all`", text, re.MULTILINE)
+    named = re.search(r"^Targets: `([a-z ]+)`, and `data`,\s`all`", text, re.MULTILINE)
     assert named is not None
     rules = re.findall(r"^(?:rule|checkpoint) (\w+):", sources(), re.MULTILINE)
     assert {*named[1].split(), "data", "all", "ensemble", "join", "ablation"} == {

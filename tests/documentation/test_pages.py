@@ -131,7 +131,7 @@ def test_the_command_reference_has_every_option(capsys: pytest.CaptureFixture[st
     assert "| `--data` | Data folder of the dataset: results/&lt;dataset>/data. | must be given |" in text
     assert "| `--seed` | Seed of the bootstrap. | `0` |" in text
     assert "`--max-epochs`" in text
-    assert "bindrae.prediction.calibrate" in commands.module_reference()
+    assert "bindrae.prediction.tune" in commands.module_reference()
     assert "workers" not in commands.module_reference()
 
 

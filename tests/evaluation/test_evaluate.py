@@ -17,10 +17,10 @@ from bindrae.errors import BindraeError
 from bindrae.evaluation import evaluate
 from bindrae.evaluation.evaluate import failures, run_evaluation, score_dataset
 from bindrae.evaluation.predictors import Atoms, Predictor, crystal_predictor
+from bindrae.model.export import rewrite_metadata
 from bindrae.model.model_file import save_model
 from bindrae.model.stage1 import Stage1
-from bindrae.prediction.calibrate import store
-from bindrae.prediction.confidence import Calibration, Calibrations
+from bindrae.prediction.confidence import METADATA_KEY, Calibration, Calibrations
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,8 @@ def test_a_calibration_in_the_model_file_is_applied_and_recorded(
     run: RunLayout, demo_layout: DataLayout, tmp_path: Path
 ) -> None:
     other = RunLayout(tmp_path)
-    store(run.model, Calibrations(refined=Calibration((0.0, 1.0), (0.25, 0.5))), other.model)
+    halved = Calibrations(refined=Calibration((0.0, 1.0), (0.25, 0.5)))
+    rewrite_metadata(run.model, {METADATA_KEY: halved.to_json()}, other.model)
     run_evaluation(demo_layout, other, EvaluationSettings(bootstrap=100), threads=2)
     before, after = (read_table(r.residues).to_pandas()["confidence"].dropna() for r in (run, other))
     np.testing.assert_allclose(after, 0.25 + 0.25 * before, atol=1e-6)

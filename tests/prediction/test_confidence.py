@@ -12,8 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from bindrae.errors import BindraeError
+from bindrae.model.export import rewrite_metadata
 from bindrae.model.model_file import load_model
-from bindrae.prediction.calibrate import fit, judge_sample, report, store
+from bindrae.prediction.calibrate import calibrate, judge_trial, report
 from bindrae.prediction.confidence import (
     METADATA_KEY,
     Calibrations,
@@ -24,6 +25,7 @@ from bindrae.prediction.confidence import (
     top_half_accuracy,
 )
 from bindrae.prediction.predict import Predictor
+from bindrae.prediction.tune import try_sample
 
 
 def overconfident(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,9 +69,9 @@ def test_what_was_promised_and_what_came() -> None:
 def test_the_model_file_carries_its_calibration(model_path: Path, tmp_path: Path) -> None:
     assert read_calibrations(model_path) == Calibrations(fitted=False)
     model = load_model(model_path)
-    judged = [judge_sample(model, str(seed), random_sample(40, seed)) for seed in range(3)]
-    calibrations = fit(judged)
-    store(model_path, calibrations, tmp_path / "new.safetensors")
+    judged = [judge_trial(None, try_sample(model, str(seed), random_sample(40, seed))) for seed in range(3)]
+    calibrations = calibrate(judged)
+    rewrite_metadata(model_path, {METADATA_KEY: calibrations.to_json()}, tmp_path / "new.safetensors")
     read = read_calibrations(tmp_path / "new.safetensors")
     assert read.fitted
     grid = np.linspace(0, 1, 50)

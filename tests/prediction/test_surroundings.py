@@ -20,8 +20,7 @@ from torch.nn import functional as F
 from bindrae.chem import residues as aa
 from bindrae.errors import BindraeError
 from bindrae.model.export import rewrite_metadata
-from bindrae.prediction.calibrate import store as store_calibrations
-from bindrae.prediction.confidence import Calibrations
+from bindrae.prediction.confidence import METADATA_KEY, Calibrations
 from bindrae.prediction.descriptors import STEPS
 from bindrae.prediction.kinds import atom_kinds, moving_kinds
 from bindrae.prediction.neighbourhood import CHANNELS, NEAREST, REACH, Near, in_bytes
@@ -349,7 +348,7 @@ def test_the_model_file_carries_the_network(model_path: Path, tmp_path: Path) ->
     network, out = random_network(), tmp_path / "n.safetensors"
     assert read_networks(model_path) is None
     rewrite_metadata(model_path, {network.KEY: network.to_json()}, out)
-    store_calibrations(out, Calibrations(), out)
+    rewrite_metadata(out, {METADATA_KEY: Calibrations().to_json()}, out)
     networks = Predictor.load(out).networks
     assert networks is not None
     assert networks.turns is None

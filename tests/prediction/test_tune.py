@@ -66,7 +66,7 @@ def test_the_table_has_a_row_for_every_pair_of_costs(
 @pytest.mark.parametrize(
     "program",
     [
-        "prediction.tune", "prediction.calibrate", "prediction.networks_fit", "evaluation.noise", "model.export",
+        "prediction.tune", "evaluation.noise", "model.export",
         "evaluation.cross_pairs pairs.csv",
     ],
 )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +15,10 @@ from prediction_cases import random_turns
 from torch.nn import functional as F
 
 from bindrae.chem import residues as aa
-from bindrae.data.layout import DataLayout
 from bindrae.errors import BindraeError
 from bindrae.geometry.kinematics import angles_to_circle
 from bindrae.model.export import rewrite_metadata
-from bindrae.prediction import networks_fit, turns
+from bindrae.prediction import turns
 from bindrae.prediction.descriptors import STEPS, approach_descriptors, descriptors
 from bindrae.prediction.kinds import N_MOVING, atom_kinds, moving_kinds
 from bindrae.prediction.levers import lever_arms, moved_atoms
@@ -326,48 +324,3 @@ def test_the_model_file_carries_both_networks(model_path: Path, tmp_path: Path) 
     rewrite_metadata(model_path, about | {"turns": damaged}, out)
     with pytest.raises(BindraeError, match="network of turns in its metadata is damaged"):
         read_networks(out)
-
-
-def test_the_command_fits_both_on_a_side(
-    demo_layout: DataLayout, model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    out = tmp_path / "n.safetensors"
-    arguments = ["networks_fit", demo_layout.root, model_path, "--max-complexes", "1", "--epochs", "1"]
-    monkeypatch.setattr(sys, "argv", list(map(str, [*arguments, "--output", out])))
-    networks_fit.main()
-    printed = capsys.readouterr().out
-    for arranged in ("by search", "by the networks"):
-        assert f"1 complexes, side train, arranged {arranged}" in printed
-    assert printed.count("step 1 of 1: loss") == 4
-    networks = read_networks(out)
-    assert networks is not None
-    assert networks.turns is not None
-    assert networks.surroundings.direct.abs().max() > 0
-    assert networks.turns.direct.abs().max() > 0
-
-
-def test_the_command_goes_on_from_networks_that_are_there(
-    demo_layout: DataLayout, model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    begun, out = tmp_path / "begun.safetensors", tmp_path / "n.safetensors"
-    surroundings = SurroundingsNetwork().requires_grad_(False)
-    rewrite_metadata(model_path, {surroundings.KEY: surroundings.to_json(), "turns": random_turns(3).to_json()}, begun)
-    arguments = ["networks_fit", demo_layout.root, model_path, "--max-complexes", "1", "--epochs", "1"]
-    monkeypatch.setattr(sys, "argv", list(map(str, [*arguments, "--output", out, "--start", begun])))
-    networks_fit.main()
-    printed = capsys.readouterr().out
-    assert "arranged by search" not in printed
-    assert printed.count("step 1 of 1: loss") == 2
-    before, after = read_networks(begun), read_networks(out)
-    assert before is not None
-    assert after is not None
-    for name in ("surroundings", "turns"):
-        old, new = (torch.cat([x.flatten() for x in getattr(one, name).parameters()]) for one in (before, after))
-        moved = (new - old).abs()
-        assert 0 < moved.max() < 0.01, "one step at a fiftieth of the rate"
-
-    monkeypatch.setattr(sys, "argv", list(map(str, [*arguments, "--output", out, "--start", model_path])))
-    with pytest.raises(BindraeError, match="holds no networks of refinement"):
-        networks_fit.main()

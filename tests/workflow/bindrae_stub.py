@@ -52,6 +52,7 @@ written = {
     "train": [run / "model.safetensors", run / "metrics.jsonl", run / "training.json"],
     "evaluate": [run / "evaluation.json", run / "residues.parquet"],
     "report": [run / "report.html"],
+    "fit": [Path(options.get("--output", "none")).with_suffix(suffix) for suffix in (".safetensors", ".json")],
     "join": [Path(options.get("--output", "none"))],
     "predict": [Path(options.get("-o", "none")) / "summary.json"],
     "ablation": [folder / "ablation.json", folder / "ablation.html"],

@@ -118,6 +118,33 @@ def test_other_weights_to_start_from_train_again(rerun: Clone) -> None:
     assert rerun.plan(*command) == jobs("train evaluate report")
 
 
+def test_a_fit_is_made_where_it_is_asked_for_and_used(rerun: Clone) -> None:
+    earlier = rerun.folder / "earlier.safetensors"
+    earlier.write_text("some")
+    command = (
+        "all",
+        "predict",
+        "--config",
+        "refinement={fit: true, start: earlier.safetensors}",
+        "prediction={weights: run}",
+    )
+    assert rerun.run(*command) == {"fit": 1, "evaluate": 1, "predict": BATCHES, "report": 1}
+    assert rerun.plan(*command) == {}
+    calls = [json.loads(line) for line in rerun.calls.read_text().splitlines()]
+    used = {name: options["--model"] for name, options in calls if name in ("fit", "evaluate", "predict")}
+    folder = "results/small/runs/default"
+    assert used == {"fit": f"{folder}/model.safetensors"} | dict.fromkeys(
+        ("evaluate", "predict"), f"{folder}/fitted.safetensors"
+    )
+    earlier.write_text("others")
+    assert rerun.plan(*command) == {"fit": 1, "evaluate": 1, "predict_batch": BATCHES, "predict": 1, "report": 1}
+    assert rerun.plan(*command[:3], "refinement={fit: true, epochs: 1}", command[-1])["fit"] == 1
+    assert "fits nothing" in rerun.snakemake("-n", "--config", "refinement={fit: true, epochs: 0}").stdout
+    assert rerun.run("ensemble", "--config", "ensemble={seeds: [6]}", "refinement={fit: true}") == {
+        "train": 1, "join": 1, "fit": 1, "evaluate": 1,
+    }  # fmt: skip
+
+
 def test_a_changed_split_is_carried_out(rerun: Clone) -> None:
     override = ("--config", "split={seed: 1}")
     assert rerun.run(*override) == {stage: EVERYTHING[stage] for stage in f"split {AFTER_SHARDS}".split()}

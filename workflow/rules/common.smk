@@ -137,6 +137,11 @@ def predicted_folders() -> list[str]:
     return every_batch(str(RUN.predicted(AnyBatch())))
 
 
+def fitted_if_asked(made, fitted) -> str:
+    """Model file that evaluation and prediction use: that of the rule `fitted`, where a fit is asked for."""
+    return (fitted if CONFIG.refinement.fit else made).output.model
+
+
 def weights_of(name: str | None) -> str:
     """Hash of a model file that a setting names: others under the same name make its rule run again."""
     if name is None or not weights_file(name).is_file():

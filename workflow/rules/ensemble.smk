@@ -29,7 +29,7 @@ rule join:
     input:
         [str(ENSEMBLE.member(seed).model) for seed in CONFIG.ensemble.seeds],
     output:
-        str(ENSEMBLE.model),
+        model=str(ENSEMBLE.model),
     log:
         str(ENSEMBLE.root / "logs" / "join.log"),
     conda:
@@ -42,14 +42,28 @@ rule join:
         sweeps=CONFIG.ensemble.sweeps,
         version=VERSIONS["join"],
     shell:
-        "bindrae join {input} --output {output} --sweeps {params.sweeps} 2>&1 | tee {log}"
+        "bindrae join {input} --output {output.model} --sweeps {params.sweeps} 2>&1 | tee {log}"
+
+
+use rule fit as ensemble_fit with:
+    input:
+        batches=ancient(rules.index.output.batches),
+        shards=all_shards(),
+        model=rules.join.output.model,
+    output:
+        model=str(ENSEMBLE.fitted),
+        sidecar=str(sidecar_path(ENSEMBLE.fitted)),
+    log:
+        str(ENSEMBLE.root / "logs" / "fit.log"),
+    benchmark:
+        str(ENSEMBLE.root / "benchmarks" / "fit.tsv")
 
 
 use rule evaluate as ensemble_evaluate with:
     input:
         batches=ancient(rules.index.output.batches),
         shards=all_shards(),
-        model=rules.join.output,
+        model=fitted_if_asked(rules.join, rules.ensemble_fit),
     output:
         evaluation=str(ENSEMBLE.evaluation),
         residues=str(ENSEMBLE.residues),
@@ -66,5 +80,5 @@ use rule evaluate as ensemble_evaluate with:
 
 rule ensemble:
     input:
-        rules.join.output,
+        fitted_if_asked(rules.join, rules.ensemble_fit),
         rules.ensemble_evaluate.output.evaluation,

@@ -4,7 +4,11 @@
 rule predict_batch:
     input:
         entries=ancient_while_kept("index", DATA.entries),
-        model=rules.train.output.model if CONFIG.prediction.weights == "run" else [],
+        model=(
+            fitted_if_asked(rules.train, rules.fit)
+            if CONFIG.prediction.weights == "run"
+            else []
+        ),
     output:
         folder=directory(str(RUN.predicted(AnyBatch()))),
     log:

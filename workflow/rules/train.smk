@@ -58,11 +58,39 @@ rule train:
         " --model {params.model:q} --settings {params.carried_out:q} --threads {threads} --restart-if-changed"
 
 
-rule evaluate:
+rule fit:
     input:
         batches=ancient(rules.index.output.batches),
         shards=all_shards(),
         model=rules.train.output.model,
+    output:
+        model=str(RUN.fitted),
+        sidecar=str(sidecar_path(RUN.fitted)),
+    log:
+        run_log_of("fit"),
+    benchmark:
+        run_benchmark_of("fit")
+    conda:
+        "../envs/bindrae.yaml"
+    threads: threads_of(8)
+    resources:
+        mem_mb=memory(24000),
+        runtime=minutes(720),
+    params:
+        data=DATA.root,
+        settings=settings_of("refinement", without=frozenset({"fit"})),
+        start=weights_of(CONFIG.refinement.start),
+        version=VERSIONS["fit"],
+    shell:
+        "bindrae fit --data {params.data} --model {input.model} --output {output.model}"
+        " --settings {params.settings:q} --processes {threads} 2>&1 | tee {log}"
+
+
+rule evaluate:
+    input:
+        batches=ancient(rules.index.output.batches),
+        shards=all_shards(),
+        model=fitted_if_asked(rules.train, rules.fit),
     output:
         evaluation=str(RUN.evaluation),
         residues=str(RUN.residues),
@@ -82,5 +110,5 @@ rule evaluate:
         settings=settings_of("evaluation"),
         version=VERSIONS["evaluate"],
     shell:
-        "bindrae evaluate --data {params.data} --run {params.run}"
+        "bindrae evaluate --data {params.data} --run {params.run} --model {input.model}"
         " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log}"
