@@ -95,7 +95,7 @@ class Ensemble(nn.Module):
         ValueError
             As `Stage1.forward` does.
         """
-        placed = place(batch)
+        placed = place(batch, self.settings)
         sweeps = self.sweeps if recycles is None else recycles
         said = [member.represent(batch, placed, sweeps, known) for member in self]
         s = torch.cat([s for s, _ in said], dim=-1)

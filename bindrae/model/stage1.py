@@ -19,7 +19,7 @@ from bindrae.model.edges import create_edge_embedder
 from bindrae.model.features import Backbone, backbone_features, centre_batch
 from bindrae.model.heads import MultimodalHead, TorsionHead, TorsionPrediction
 from bindrae.model.ligand_condition import create_ligand_conditioner
-from bindrae.model.local import ResidueEdges, TokenEdges
+from bindrae.model.local import Neighbours, ResidueEdges, TokenEdges, residue_neighbours, token_neighbours
 from bindrae.model.trunk import Edges, TrunkLayer
 from bindrae.structure.torsions import CHI1
 
@@ -36,10 +36,12 @@ class Tokens(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A batch's geometry about the mean CA of each complex."""
+    """A batch's geometry about the mean CA of each complex, as all networks of one architecture see it."""
 
     backbone: Backbone
-    points: Tensor  # [B, M, 3] ligand tokens (angstrom)
+    tokens: Tokens
+    residues: Neighbours | None  # of each residue; None where the model looks at none
+    near_tokens: Neighbours | None
     origin: Tensor  # [B, 1, 3] what was subtracted (angstrom)
 
 
@@ -103,12 +105,10 @@ class Stage1(nn.Module):
             c_s, settings.c_z, settings.z_rank, settings.num_rbf, settings.edge_neighbours
         )
         self.residue_edges = (
-            ResidueEdges(settings.local_neighbours, settings.local_hidden, settings.num_rbf)
-            if settings.local_neighbours
-            else None
+            ResidueEdges(settings.local_hidden, settings.num_rbf) if settings.local_neighbours else None
         )
         self.token_edges = (
-            TokenEdges(settings.ligand_neighbours, settings.local_hidden, settings.num_rbf, N_TOKEN_FEATURES)
+            TokenEdges(settings.local_hidden, settings.num_rbf, N_TOKEN_FEATURES)
             if settings.ligand_neighbours
             else None
         )
@@ -166,7 +166,7 @@ class Stage1(nn.Module):
             When an input is not finite, or side chains are to be shown to a model that was built without ``recycles``.
         """
         sweeps = (0 if self.training else self.settings.recycles) if recycles is None else recycles
-        placed = place(batch)
+        placed = place(batch, self.settings)
         true_chi = angles_to_circle(batch.torsion_angles[..., CHI1:]) if teacher_forcing else None
         s, frames = self.represent(batch, placed, sweeps, known)
         return build_output(self.head(s, placed.backbone.torsions, batch.aatype, true_chi), frames, placed, batch)
@@ -180,7 +180,7 @@ class Stage1(nn.Module):
         ----------
         batch : IPABatch
         placed : Placed
-            From `place`.
+            From `place`, with settings of this architecture.
         sweeps : int
         known : KnownSidechains, optional
 
@@ -198,10 +198,8 @@ class Stage1(nn.Module):
         """
         if not self.takes_sidechains and (sweeps or known is not None):
             raise ValueError("side chains can be shown only to a model with settings.recycles of 1 or more")
-        backbone = placed.backbone
-        features = torch.cat([batch.lig_types, batch.lig_context.unsqueeze(-1).to(batch.lig_types.dtype)], dim=-1)
-        tokens = Tokens(placed.points, features, self._tokens_read(batch))
-        seen = self._embed(batch, backbone, tokens)
+        backbone, tokens = placed.backbone, placed.tokens
+        seen = self._embed(batch, placed)
         s, frames = self._trunk(batch, backbone, tokens, self._shown(seen, known, batch, backbone))
         tell = can_be_shown(batch.aatype) & batch.node_mask
         for turn in range(sweeps * GROUPS):
@@ -218,14 +216,6 @@ class Stage1(nn.Module):
                 torch.where(asked.unsqueeze(-1), moved[1], frames[1]),
             )
         return s, frames
-
-    def _tokens_read(self, batch: IPABatch) -> Tensor:
-        """[B, M] bool, the tokens that ``ligand_tokens`` lets in."""
-        if self.settings.ligand_tokens == "none":
-            return torch.zeros_like(batch.lig_mask)
-        if self.settings.ligand_tokens == "atoms":
-            return batch.lig_mask & (batch.lig_types[..., TYPE_NAMES.index("probe")] == 0)
-        return batch.lig_mask
 
     def _trunk(self, batch: IPABatch, backbone: Backbone, tokens: Tokens, seen: Embedded) -> tuple[Tensor, Frames]:
         """[B, N, c_s] as the head takes them, and frames in centred coordinates."""
@@ -246,8 +236,9 @@ class Stage1(nn.Module):
             s = condition(s, number)
         return s + self.residue_type(batch.aatype), frames
 
-    def _embed(self, batch: IPABatch, backbone: Backbone, tokens: Tokens) -> Embedded:
+    def _embed(self, batch: IPABatch, placed: Placed) -> Embedded:
         """What does not change from pass to pass."""
+        backbone = placed.backbone
         known = torch.cat([backbone.torsions.flatten(-2), backbone.defined.to(backbone.torsions.dtype)], dim=-1)
         s = self.residue_type(batch.aatype) + self.backbone_torsions(known)
         if self.adapter is not None:
@@ -261,9 +252,9 @@ class Stage1(nn.Module):
         residue_edges: Edges | None = None
         token_edges: Edges | None = None
         if self.residue_edges is not None:
-            residue_edges = self.residue_edges(backbone, batch.residue_index, batch.chain_index, batch.node_mask)
-        if self.token_edges is not None and tokens.points.shape[1]:
-            token_edges = self.token_edges(backbone, *tokens)
+            residue_edges = self.residue_edges(placed.residues)
+        if self.token_edges is not None and placed.near_tokens is not None:
+            token_edges = self.token_edges(placed.near_tokens)
         return Embedded(s, (z_f1, z_f2), residue_edges, token_edges)
 
     def _shown(self, seen: Embedded, known: KnownSidechains | None, batch: IPABatch, backbone: Backbone) -> Embedded:
@@ -277,8 +268,8 @@ class Stage1(nn.Module):
         return seen._replace(s=seen.s + self.context.residues(known, batch.aatype), residue_edges=residue_edges)
 
 
-def place(batch: IPABatch) -> Placed:
-    """Centre a batch and find its backbone's features, in full precision.
+def place(batch: IPABatch, settings: ModelSettings) -> Placed:
+    """Centre a batch, find its backbone's features and everyone's neighbours, in full precision.
 
     Raises
     ------
@@ -286,8 +277,28 @@ def place(batch: IPABatch) -> Placed:
         When an input is not finite.
     """
     N, CA, C, points, origin = centre_batch(batch)
+    features = torch.cat([batch.lig_types, batch.lig_context.unsqueeze(-1).to(batch.lig_types.dtype)], dim=-1)
+    tokens = Tokens(points, features, _tokens_read(batch, settings.ligand_tokens))
+    residues: Neighbours | None = None
+    near_tokens: Neighbours | None = None
     with torch.autocast(N.device.type, enabled=False):
-        return Placed(backbone_features(N, CA, C, batch.linked, batch.aatype), points, origin)
+        backbone = backbone_features(N, CA, C, batch.linked, batch.aatype)
+        if settings.local_neighbours:
+            residues = residue_neighbours(
+                backbone, batch.residue_index, batch.chain_index, batch.node_mask, settings.local_neighbours
+            )
+        if settings.ligand_neighbours and points.shape[1]:
+            near_tokens = token_neighbours(backbone, *tokens, settings.ligand_neighbours)
+    return Placed(backbone, tokens, residues, near_tokens, origin)
+
+
+def _tokens_read(batch: IPABatch, wanted: str) -> Tensor:
+    """[B, M] bool, the tokens that ``ligand_tokens`` lets in."""
+    if wanted == "none":
+        return torch.zeros_like(batch.lig_mask)
+    if wanted == "atoms":
+        return batch.lig_mask & (batch.lig_types[..., TYPE_NAMES.index("probe")] == 0)
+    return batch.lig_mask
 
 
 def build_output(torsions: TorsionPrediction, frames: Frames, placed: Placed, batch: IPABatch) -> Stage1Output:

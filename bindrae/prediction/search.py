@@ -21,6 +21,7 @@ _MOST_OVERLAP = 1.2  # a deeper overlap costs no more (A): one hopeless contact 
 _DISULFIDE_GAIN, _DISULFIDE_WIDTH = 4.0, 0.4  # nats, A
 _BOND_WEIGHT = 250.0  # of a stated bond 1 A too long or too short (nats): 0.2 A outweigh what the model finds unlikely
 _FIRST_MOVING = aa.SLOT_CB + 1
+_LEAST_WORSE = 1e-9  # nats
 
 
 @dataclass
@@ -225,7 +226,8 @@ def sample_arrangements(
 
 
 def _eliminate(alone: list[np.ndarray], beside: list[dict[int, np.ndarray]]) -> list[np.ndarray]:
-    alive = [np.arange(len(energy)) for energy in alone]
+    """Places of each residue's candidates that may be in the best combination."""
+    alive = [_not_outdone(own, list(tables.values())) for own, tables in zip(alone, beside, strict=True)]
     open_rows = {r for r, keep in enumerate(alive) if len(keep) > 1}
     while open_rows:
         again: set[int] = set()
@@ -236,11 +238,24 @@ def _eliminate(alone: list[np.ndarray], beside: list[dict[int, np.ndarray]]) -> 
             # worse[a, b]: how much worse candidate a is than b at least, whatever the neighbours do.
             worse = alone[r][keep, None] - alone[r][None, keep]
             for q, table in beside[r].items():
-                part = table[np.ix_(keep, alive[q])]
+                part = table[keep][:, alive[q]]
                 worse = worse + (part[:, None] - part[None]).min(-1)
-            gone = (worse > 1e-9).any(1)
+            gone = (worse > _LEAST_WORSE).any(1)
             if gone.any():
                 alive[r] = keep[~gone]
                 again |= {q for q in (*beside[r], r) if len(alive[q]) > 1}
         open_rows = again
     return alive
+
+
+def _not_outdone(own: np.ndarray, tables: list[np.ndarray]) -> np.ndarray:
+    """Places of candidates that are not worse at their best than another one at its worst.
+
+    The first criterion of dead-end elimination (Desmet et al., Nature 356, 539, 1992): it finds half of what
+    Goldstein's finds, without comparing all pairs of candidates.
+    """
+    best, worst = own.copy(), own.copy()
+    for table in tables if len(own) > 1 else []:
+        best += table.min(1)
+        worst += table.max(1)
+    return np.flatnonzero(best <= worst.min() + _LEAST_WORSE)
