@@ -54,7 +54,7 @@ def gather_choices(networks: RefinementNetworks | None, trial: Trial) -> Choice:
 def gather_turns(networks: RefinementNetworks, trial: Trial) -> list[TrueTurns]:
     """Chosen side chains of a complex where their candidates have them, and where the networks have turned them."""
     made = _arranged(trial, networks)
-    if not len(made.turning_rows()):
+    if not len(made.turning_rows):
         return []
     costs, arranged = made.costs() + made.added, made.arranged()
     found = [true_turns_of(trial, made, costs, arranged)]

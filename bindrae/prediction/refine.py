@@ -205,6 +205,7 @@ class Arrangements:
         mean = np.bincount(self.row, energy) / np.maximum(1, np.bincount(self.row, asked))
         return np.where(asked, energy - mean[self.row], 0.0)
 
+    @cached_property
     def turning_rows(self) -> np.ndarray:
         """Residues whose side chain may turn: those that move and that no bond holds; none without a density."""
         if self.inputs is None:
@@ -215,7 +216,7 @@ class Arrangements:
 
     def turnable(self, arranged: Arranged, costs: np.ndarray) -> Turnable:
         """The side chains of `turning_rows` with what stands around them; `costs` [V] say who may be where."""
-        rows, kind = self.turning_rows(), self.scene.aatype.numpy()
+        rows, kind = self.turning_rows, self.scene.aatype.numpy()
         own, chi = arranged.number[rows], torch.atan2(*arranged.circle[rows, 3:].unbind(-1))
         xyz, mask = arranged.xyz[rows].double().numpy(), arranged.mask[rows].numpy()
         assert self.inputs is not None
@@ -230,7 +231,7 @@ class Arrangements:
 
     def turn(self, arranged: Arranged, turns: Tensor) -> Arranged:
         """Side chains of `turning_rows` turned by [R, 4] radians."""
-        rows = torch.as_tensor(self.turning_rows())
+        rows = torch.as_tensor(self.turning_rows)
         circle, xyz = arranged.circle.clone(), arranged.xyz.clone()
         circle[rows, 3:] = angles_to_circle(torch.atan2(*circle[rows, 3:].unbind(-1)) + turns)
         xyz[rows] = self.scene.build(circle[rows], rows)[0]
@@ -238,7 +239,7 @@ class Arrangements:
 
     def _turned(self, network: TurnNetwork, costs: np.ndarray, arranged: Arranged) -> tuple[Arranged, np.ndarray]:
         """Side chains turned once as the network finds likely, and [N] the probability within 20 degrees of chi1."""
-        rows, within = self.turning_rows(), np.ones(len(arranged.number))
+        rows, within = self.turning_rows, np.ones(len(arranged.number))
         if not len(rows):
             return arranged, within
         asked = self.turnable(arranged, costs)

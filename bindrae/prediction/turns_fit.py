@@ -26,7 +26,7 @@ class TrueTurns:
 
 def true_turns_of(trial: Trial, made: Arrangements, costs: np.ndarray, arranged: Arranged) -> TrueTurns:
     """The side chains of a complex of known structure as they are arranged; `costs` [V] say who may be where."""
-    rows = made.turning_rows()
+    rows = made.turning_rows
     turns = trial.turns_to_truth(arranged.circle[rows], rows)
     return TrueTurns(made.turnable(arranged, costs), turns.astype(np.float32))
 

@@ -48,7 +48,7 @@ def made(trial: Trial) -> Arrangements:
 def test_distances_grow_with_the_chis_as_atoms_move(made: Arrangements) -> None:
     """Neighbours that stand still, before and after a small turn."""
     arranged, costs = made.arranged(), made.costs()
-    rows, kind = made.turning_rows(), made.scene.aatype.numpy()
+    rows, kind = made.turning_rows, made.scene.aatype.numpy()
     standing, step = made.standing(costs, arranged), 0.02
     near = made.turnable(arranged, costs).near
     assert near.approach is not None
@@ -149,7 +149,7 @@ def test_probabilities_are_those_of_their_definition(made: Arrangements) -> None
 
 def test_turns_do_not_depend_on_place(made: Arrangements) -> None:
     network, arranged, costs = random_turns(), made.arranged(), made.costs()
-    asked, rows, kind = made.turnable(arranged, costs), made.turning_rows(), made.scene.aatype.numpy()
+    asked, rows, kind = made.turnable(arranged, costs), made.turning_rows, made.scene.aatype.numpy()
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
     rotation *= np.linalg.det(rotation)
     standing = made.standing(costs, arranged)
@@ -216,13 +216,13 @@ def test_the_turn_is_that_with_the_most_probability_within_twenty_degrees() -> N
 
 def test_side_chains_that_a_bond_holds_stay(trial: Trial) -> None:
     made = Arrangements(trial.scene, trial.circle, trial.rotamers, polish_weight=0.0)
-    rows = made.turning_rows()
+    rows = made.turning_rows
     made.scene = replace(trial.scene, bonds=(Bond(int(rows[3]), 5, 0, 1.8),))
-    assert set(rows) - set(made.turning_rows()) == {rows[3]}
+    assert set(rows) - set(made.turning_rows) == {rows[3]}
     movable = set(np.flatnonzero(trial.scene.movable.numpy()))
     assert set(rows) == movable
     made.inputs = None
-    assert not len(made.turning_rows())
+    assert not len(made.turning_rows)
 
 
 def test_networks_turn_the_chosen_side_chains_and_nothing_else(trial: Trial) -> None:
@@ -247,7 +247,7 @@ def test_networks_turn_the_chosen_side_chains_and_nothing_else(trial: Trial) -> 
     drawn = made.draw(np.random.default_rng(0), 1.0)
     candidates = torch.atan2(*made.circle[:, 3:].unbind(-1))
     chi1 = torch.atan2(*drawn.circle[:, 3].unbind(-1))
-    off = [float((chi1[r] - candidates[made.row == r, 0]).abs().min()) for r in made.turning_rows()]
+    off = [float((chi1[r] - candidates[made.row == r, 0]).abs().min()) for r in made.turning_rows]
     assert np.mean(np.array(off) > 0.01) > 0.3
 
 
