@@ -64,16 +64,17 @@ def test_the_table_has_a_row_for_every_pair_of_costs(
 
 
 @pytest.mark.parametrize(
-    "program",
+    "command",
     [
-        "prediction.tune", "evaluation.noise", "model.export",
-        "evaluation.cross_pairs pairs.csv",
+        "prediction.tune {folder} {none}", "evaluation.noise {folder} {none}", "model.export {folder} {none}",
+        "evaluation.cross_pairs pairs.csv {folder} {none}", "data.forecast {folder}", "reporting.peers X FASPR={none}",
     ],
 )  # fmt: skip
-def test_a_users_error_ends_a_program_with_its_message(program: str, tmp_path: Path) -> None:
-    module, *first = program.split()
-    command = [sys.executable, "-m", f"bindrae.{module}", *first, str(tmp_path), str(tmp_path / "no.safetensors")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_a_users_error_ends_a_program_with_its_message(command: str, tmp_path: Path) -> None:
+    module, *given = command.format(folder=tmp_path, none=tmp_path / "none").split()
+    done = subprocess.run(
+        [sys.executable, "-m", f"bindrae.{module}", *given], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "error: " in done.stderr
     assert "Traceback" not in done.stderr
