@@ -135,6 +135,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, demo: dict[str, dict[str,
 
 def execute(command: list[str], folder: Path) -> None:
     """Really run a program of the package."""
+    if command[0] == "bindrae":
+        command = ["python", "-m", *command]
     assert command[0] == "python"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
