@@ -19,8 +19,8 @@ class RefinementSettings(Settings):
     )
     start: str | None = Field(
         None,
-        description="Model file, or `shipped`, whose networks of refinement go on in place of a fit from the start; "
-        "a quarter of the time.",
+        description="Model file, or `shipped`, whose networks of refinement go on, once, in place of a fit from the "
+        "start.",
     )
     epochs: Annotated[int, Field(ge=0)] = Field(
         2, description="Of each fit; 0 takes the networks of `start` as they are, and calibrates alone."
