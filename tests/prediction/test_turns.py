@@ -215,14 +215,15 @@ def test_the_turn_is_that_with_the_most_probability_within_twenty_degrees() -> N
 
 
 def test_side_chains_that_a_bond_holds_stay(trial: Trial) -> None:
-    made = Arrangements(trial.scene, trial.circle, trial.rotamers, polish_weight=0.0)
-    rows = made.turning_rows
-    made.scene = replace(trial.scene, bonds=(Bond(int(rows[3]), 5, 0, 1.8),))
-    assert set(rows) - set(made.turning_rows) == {rows[3]}
-    movable = set(np.flatnonzero(trial.scene.movable.numpy()))
-    assert set(rows) == movable
-    made.inputs = None
-    assert not len(made.turning_rows)
+    free, bound, undistributed = (
+        Arrangements(trial.scene, trial.circle, trial.rotamers, polish_weight=0.0) for _ in range(3)
+    )
+    rows = free.turning_rows
+    assert set(rows) == set(np.flatnonzero(trial.scene.movable.numpy()))
+    bound.scene = replace(trial.scene, bonds=(Bond(int(rows[3]), 5, 0, 1.8),))
+    assert set(rows) - set(bound.turning_rows) == {rows[3]}
+    undistributed.inputs = None
+    assert not len(undistributed.turning_rows)
 
 
 def test_networks_turn_the_chosen_side_chains_and_nothing_else(trial: Trial) -> None:
