@@ -19,6 +19,7 @@ from bindrae.prediction.confidence import METADATA_KEY
 from bindrae.prediction.networks import RefinementNetworks, read_networks
 from bindrae.prediction.networks_fit import fit_networks
 from bindrae.prediction.side_pool import Side, gather_side
+from bindrae.training.initial import initial_weights
 
 
 def run_fit(data: DataLayout, model: Path, output: Path, settings: RefinementSettings, processes: int = 1) -> None:
@@ -74,9 +75,7 @@ def run_fit(data: DataLayout, model: Path, output: Path, settings: RefinementSet
 def _networks(settings: RefinementSettings) -> RefinementNetworks | None:
     if settings.start is None:
         return None
-    path = weights_file(settings.start)
-    if not path.is_file():
-        raise BindraeError(f"refinement.start: {path} does not exist", "name a model file, or `shipped`")
+    path = initial_weights(settings.start, "refinement.start")
     found = read_networks(path)
     if found is None:
         raise BindraeError(

@@ -29,8 +29,6 @@ from bindrae.prediction.tune import Trial
 from bindrae.prediction.turns import TurnNetwork, best_turns
 from bindrae.prediction.turns_fit import TrueTurns, true_turns_of, turn_loss
 
-EPOCHS = 2
-"""Of each fit."""
 _RATE, _RATE_FURTHER = 3e-3, 1e-3  # from the start, and of networks that go on
 _DECAY = 1e-2
 _WARMUP, _LAST = 50, 0.02  # steps, and the rate at the end over the largest
@@ -78,7 +76,7 @@ def fit_network(
     network: Network,
     examples: Sequence[Example],
     loss: Callable[[Network, Example], tuple[Tensor, int]],
-    epochs: int = EPOCHS,
+    epochs: int,
     seed: int = 0,
     rate: float = _RATE,
 ) -> Network:

@@ -6,9 +6,11 @@ Prints accuracy and clashes of the model alone, of refinement with each pair of 
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,7 +32,6 @@ from bindrae.prediction.rotamers import (
     run_model,
     turn_between,
 )
-from bindrae.prediction.side_parser import side_parser
 from bindrae.progress import track
 
 
@@ -149,7 +150,11 @@ def crystal(trial: Trial) -> Refined:
 
 def main() -> None:
     """Print the table."""
-    parser = side_parser("bindrae.prediction.tune", __doc__, "val", "; never the one that is tested on", 24)
+    parser = argparse.ArgumentParser(prog="python -m bindrae.prediction.tune", description=__doc__)
+    parser.add_argument("data", type=Path, help="data folder of the dataset: results/<dataset>/data")
+    parser.add_argument("model", type=Path, help="model file")
+    parser.add_argument("--side", default="val", help="side of the split; never the one that is tested on")
+    parser.add_argument("--max-complexes", type=int, default=24, help="complexes at most, evenly over the side")
     parser.add_argument("--weights", default=f"{WEIGHT:g}", help="costs in the search (nats), separated by commas")
     parser.add_argument("--polish", default=f"{POLISH_WEIGHT:g}", help="costs in the gradient steps; 0 leaves them out")
     parser.add_argument("--threads", type=int, default=1)

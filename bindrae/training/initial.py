@@ -16,8 +16,15 @@ from bindrae.model.stage1 import Stage1
 _FREE = {"preset", "dropout", "ligand_warmup_steps", "attention", "max_rotation_deg", "max_translation_angstrom"}
 
 
-def initial_weights(init: str) -> Path:
-    """File that ``training.init`` names.
+def initial_weights(init: str, setting: str = "training.init") -> Path:
+    """Model file that a setting names.
+
+    Parameters
+    ----------
+    init : str
+        Its value: a path, or `SHIPPED_NAME`.
+    setting : str
+        The setting, for the message.
 
     Raises
     ------
@@ -27,7 +34,7 @@ def initial_weights(init: str) -> Path:
     path = weights_file(init)
     if not path.is_file():
         raise BindraeError(
-            f"training.init: {path} does not exist", f"name a model file, or `{SHIPPED_NAME}` for the package's weights"
+            f"{setting}: {path} does not exist", f"name a model file, or `{SHIPPED_NAME}` for the package's weights"
         )
     return path
 

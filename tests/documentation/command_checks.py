@@ -44,7 +44,7 @@ def check_module(arguments: list[str]) -> None:
     assert spec is not None, f"{module} cannot be run"
     source = Path(spec.origin or "").read_text()
     assert '\nif __name__ == "__main__":' in source, f"{module} cannot be run"
-    if "ArgumentParser(" in source or "side_parser(" in source:
+    if "ArgumentParser(" in source:
         _parse_by_argparse(spec.name, rest)
     elif "typer.Typer(" in source:
         command: Any = typer.main.get_command(importlib.import_module(spec.name).app)
