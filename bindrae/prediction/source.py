@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import gemmi
 import numpy as np
 
-from bindrae.errors import RejectedComplex
-from bindrae.structure.atoms import HYDROGENS, Atoms, parse_structure, text
+from bindrae.structure.atoms import HYDROGENS, Atoms, read_columns, text
 
 AtomKey = tuple[bytes, int, bytes]
 
@@ -56,32 +54,7 @@ def read_source(path: Path) -> Source:
     RejectedComplex
         ``protein_missing``, ``protein_unreadable`` or ``protein_empty``.
     """
-    if not os.path.isfile(path):  # also False for what can be no name of a file
-        raise RejectedComplex("protein_missing", f"{path} does not exist")
-    structure, shuffled = parse_structure(path)
-    while len(structure) > 1:
-        del structure[-1]
-    flat = gemmi.FlatStructure(structure)
-    if not len(flat):
-        raise RejectedComplex("protein_empty", f"{path} holds no atoms")
-    flat.strings_as_numbers = False
-    columns = {
-        "name": np.asarray(flat.atom_names),
-        "residue_name": np.asarray(flat.residue_names),
-        "chain": np.asarray(flat.chain_ids),
-        "number": flat.resnums.astype(np.int32),
-        "insertion": flat.icodes.view("S1"),
-        "altloc": flat.altlocs.view("S1"),
-        "occupancy": np.asarray(flat.occ),
-        "bfactor": np.asarray(flat.b_iso),
-        "element": flat.elements.astype(np.int16),
-        "charge": flat.charge.astype(np.int8),
-        "hetero": flat.het_flags == ord("H"),
-        "xyz": np.asarray(flat.pos, dtype=np.float64),
-    }
-    if shuffled:
-        order = np.argsort(flat.serials, kind="stable")
-        columns = {name: column[order] for name, column in columns.items()}
+    structure, columns, _ = read_columns(path)
     run = runs(columns["chain"], columns["number"], columns["insertion"], columns["residue_name"])
     is_heavy = ~np.isin(columns["element"], HYDROGENS)
     return Source(structure=structure, is_heavy=is_heavy, run=run, **columns)

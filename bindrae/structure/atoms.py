@@ -72,11 +72,48 @@ def read_atoms(path: Path) -> Atoms:
     RejectedComplex
         ``protein_missing``, ``protein_unreadable`` or ``protein_empty``.
     """
+    structure, columns, models = read_columns(path, heavy=True)
+    notes: Notes = {}
+    note(notes, "models_dropped", models - 1)
+    resolution = float(structure.resolution)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and a missing atom
+        columns |= {name: columns[name].astype(np.float32) for name in ("occupancy", "bfactor", "xyz")}
+    atoms = Atoms(
+        **columns,
+        resolution=resolution if 0 < resolution < 100 else None,
+        parents=_parents(structure),
+        notes=notes,
+    )
+    return _mend(atoms)
+
+
+def read_columns(path: Path, heavy: bool = False) -> tuple[gemmi.Structure, dict[str, np.ndarray], int]:
+    """Read the first model of a PDB or mmCIF file.
+
+    Parameters
+    ----------
+    path : Path
+    heavy : bool
+        Hydrogens may be missing, which is faster.
+
+    Returns
+    -------
+    structure : gemmi.Structure
+        With this model alone.
+    columns : dict of str to numpy.ndarray
+        [A] what the file says of each atom, in its order, named as in `Atoms`; numbers as gemmi has them.
+    models : int
+        How many the file has.
+
+    Raises
+    ------
+    RejectedComplex
+        ``protein_missing``, ``protein_unreadable`` or ``protein_empty``.
+    """
     if not os.path.isfile(path):  # also False for what can be no name of a file
         raise RejectedComplex("protein_missing", f"{path} does not exist")
-    structure, shuffled = parse_structure(path, heavy=True)
-    notes: Notes = {}
-    note(notes, "models_dropped", max(len(structure) - 1, 0))
+    structure, shuffled = parse_structure(path, heavy)
+    models = len(structure)
     while len(structure) > 1:
         del structure[-1]
     try:
@@ -86,29 +123,24 @@ def read_atoms(path: Path) -> Atoms:
     if not len(flat):
         raise RejectedComplex("protein_empty", f"{path} holds no atoms")
     flat.strings_as_numbers = False
-    resolution = float(structure.resolution)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and a missing atom
-        xyz, occupancy, bfactor = (np.asarray(x).astype(np.float32) for x in (flat.pos, flat.occ, flat.b_iso))
-    atoms = Atoms(
-        name=np.asarray(flat.atom_names),
-        residue_name=np.asarray(flat.residue_names),
-        chain=np.asarray(flat.chain_ids),
-        number=flat.resnums.astype(np.int32),
-        insertion=flat.icodes.view("S1"),
-        altloc=flat.altlocs.view("S1"),
-        occupancy=occupancy,
-        bfactor=bfactor,
-        element=flat.elements.astype(np.int16),
-        charge=flat.charge.astype(np.int8),
-        hetero=flat.het_flags == ord("H"),
-        xyz=xyz,
-        resolution=resolution if 0 < resolution < 100 else None,
-        parents=_parents(structure),
-        notes=notes,
-    )
+    columns = {
+        "name": np.asarray(flat.atom_names),
+        "residue_name": np.asarray(flat.residue_names),
+        "chain": np.asarray(flat.chain_ids),
+        "number": flat.resnums.astype(np.int32),
+        "insertion": flat.icodes.view("S1"),
+        "altloc": flat.altlocs.view("S1"),
+        "occupancy": np.asarray(flat.occ),
+        "bfactor": np.asarray(flat.b_iso),
+        "element": flat.elements.astype(np.int16),
+        "charge": flat.charge.astype(np.int8),
+        "hetero": flat.het_flags == ord("H"),
+        "xyz": np.asarray(flat.pos, dtype=np.float64),
+    }
     if shuffled:
-        atoms = atoms.select(np.argsort(flat.serials, kind="stable"))
-    return _mend(atoms)
+        order = np.argsort(flat.serials, kind="stable")
+        columns = {name: column[order] for name, column in columns.items()}
+    return structure, columns, models
 
 
 def _parents(structure: gemmi.Structure) -> dict[str, str]:
