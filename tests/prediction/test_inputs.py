@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gemmi
 import numpy as np
+import pytest
 
 from bindrae.config import CleanSettings, PocketSettings, TokenSettings
 from bindrae.data.stages import clean_complex, pocket_row, tokens_row
+from bindrae.errors import RejectedComplex
 from bindrae.prediction.inputs import read_complex
+from bindrae.prediction.source import read_source
 
 
 def test_inputs_are_those_of_training(demo: dict[str, dict[str, Any]]) -> None:
@@ -28,3 +32,13 @@ def test_inputs_are_those_of_training(demo: dict[str, dict[str, Any]]) -> None:
         assert np.array_equal(sample["lig_types"], tokens["types"])
         assert np.array_equal(sample["lig_context"], tokens["is_context"])
         assert not sample["atom14_mask"][:, 4:].any()
+
+
+def test_a_residue_name_without_room_is_no_bug(demo: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    structure = gemmi.read_structure(demo["1s3v"]["protein"])
+    structure[0][0][0].name = "ABCDEFGHIJK"
+    path = tmp_path / "named.cif"
+    structure.make_mmcif_document().write_file(str(path))
+    with pytest.raises(RejectedComplex, match="ABCDEFGHIJK") as caught:
+        read_source(path)
+    assert caught.value.code == "protein_unreadable"
