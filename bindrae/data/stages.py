@@ -38,9 +38,9 @@ VERSIONS: dict[str, int] = {
     "quality": 2,
     "train": 5,
     "join": 1,
-    "fit": 1,
-    "evaluate": 11,
-    "predict": 8,
+    "fit": 2,
+    "evaluate": 12,
+    "predict": 9,
     "report": 5,
 }
 """Version of each stage's code, passed to Snakemake as a parameter."""

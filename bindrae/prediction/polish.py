@@ -16,6 +16,10 @@ from bindrae.prediction import overlap as ov
 from bindrae.prediction.obstacles import Obstacles
 
 _LOOK_AHEAD = 1.0  # pairs that may come to touch during the steps (A)
+_FIXED_WEIGHT = 800.0
+"""Nats for 1 A of overlap with what the input has beside the protein, and for disulfides and stated bonds."""
+_CHI1_WIDTH = 0.5
+"""Width that chi1 is given over that of its mode: it moves the whole side chain, and was turned already."""
 _STEPS, _RATE, _DECAY = 30, math.radians(1.5), (0.8, 0.9)
 _PRO = aa.TYPE_OF_NAME["PRO"]
 
@@ -26,9 +30,10 @@ def polish(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Turn chis a little where atoms overlap.
 
-    The energy is the squared overlap times `weight` plus, for each chi, half the square of its turn in units of the
-    mode's own width: the model's distribution, taken as normal near its mode. A bond that the input states costs what
-    it is too long or too short in the same way. Prolines stay: their ring would open.
+    The energy is the squared overlap times a weight plus, for each chi, half the square of its turn in units of the
+    mode's own width (of half of it for chi1): the model's distribution, taken as normal near its mode. Overlaps with
+    the ligand and other molecules weigh more than those within the protein, of which crystals have some. A bond that
+    the input states costs what it is too long or too short in the same way. Prolines stay: their ring would open.
 
     Parameters
     ----------
@@ -46,7 +51,7 @@ def polish(
         [N] bool.
     obstacles : Obstacles
     weight : float
-        Nats for an overlap of 1 A.
+        Nats for an overlap of 1 A within the protein.
 
     Returns
     -------
@@ -74,17 +79,19 @@ def polish(
     (ri, si, rj, sj, reach, bridge), (rl, sl, al, ligand_reach, bond) = protein, ligand
     ligand_xyz = torch.as_tensor(obstacles.organic().xyz, dtype=xyz.dtype)
     # Adam (Kingma and Ba, 2015) by hand: torch.optim takes a second to import.
+    width = spread[rows] * torch.tensor([_CHI1_WIDTH] + [1.0] * (aa.N_CHI - 1))
+    share = torch.where(bridge, _FIXED_WEIGHT, weight)
     mean, square = torch.zeros_like(start), torch.zeros_like(start)
     for step in range(1, _STEPS + 1):
         with torch.enable_grad():
             _, atoms = build()
             d = torch.sqrt(((atoms[ri, si] - atoms[rj, sj]) ** 2).sum(-1) + 1e-6)
             miss = torch.where(bridge, d - ov.DISULFIDE_ANGSTROM, torch.relu(reach - d))
-            energy = weight * (miss**2).sum() + 0.5 * ((turn / spread[rows]) ** 2).sum()
+            energy = (share * miss**2).sum() + 0.5 * ((turn / width) ** 2).sum()
             if len(al):
                 d = torch.sqrt(((atoms[rl, sl] - ligand_xyz[al]) ** 2).sum(-1) + 1e-6)
                 miss = torch.where(bond, d - ligand_reach, torch.relu(ligand_reach - d))
-                energy = energy + weight * (miss**2).sum()
+                energy = energy + _FIXED_WEIGHT * (miss**2).sum()
             (slope,) = torch.autograd.grad(energy, turn)
         mean = _DECAY[0] * mean + (1 - _DECAY[0]) * slope
         square = _DECAY[1] * square + (1 - _DECAY[1]) * slope**2

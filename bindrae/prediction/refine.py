@@ -38,7 +38,7 @@ WEIGHT = 10.0
 """Cost of an overlap of 1 A (nats) in the search; chosen with `bindrae.prediction.tune`, see docs/prediction.md."""
 OVERLAP_BESIDE_NETWORK = 0.4
 """Share of that cost where a network tells what is too close; chosen in the same way."""
-POLISH_WEIGHT = 200.0
+POLISH_WEIGHT = 30.0
 """The same in the gradient steps, where a turn of one standard deviation costs half a nat."""
 
 _ROUNDS = 2  # of asking what surroundings are worth

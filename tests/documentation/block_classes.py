@@ -84,7 +84,7 @@ CLASSES: dict[str, dict[str, str]] = {
         "bindrae predict protein.pdb ligand.sdf -o holo.pdb": RUN,
         "from pathlib import Path": PYTHON,
         "bindrae fit --data results/mydata/data --model results/mydata/runs/default/model.safetensors \\": SLOW,
-        "python -m bindrae.prediction.tune results/mydata/data model.safetensors --weights 10,20,40 --polish 120,200": (
+        "python -m bindrae.prediction.tune results/mydata/data model.safetensors --weights 10,20,40 --polish 30,200": (
             SLOW
         ),
         "python -m bindrae.prediction.cost protein.pdb ligand.sdf --model model.safetensors --residues 5000": CHECKED,

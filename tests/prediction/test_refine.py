@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from bindrae.geometry.kinematics import angles_to_circle
 from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.prediction.overlap import may_clash
 from bindrae.prediction.refine import Refined, Scene, build_unrefined, refine_chis
-from bindrae.prediction.rotamers import Rotamers
+from bindrae.prediction.rotamers import Rotamers, wrap
 from bindrae.structure.torsions import residue_torsions
 from complexes import peptide
 
@@ -111,6 +112,28 @@ def test_a_side_chain_makes_room_for_the_ligand_but_not_for_a_metal() -> None:
     tip = aa.ATOM14_NAMES[aa.TYPE_OF_NAME["PHE"]].index("CZ")
     assert float((moved.xyz[4, tip] - at_tip).norm()) > 2.8
     assert float((stayed.xyz[4, tip] - at_tip).norm()) < 1.0
+
+
+def test_the_ligand_is_cleared_whatever_the_protein_may_overlap() -> None:
+    sample = extended("AAMAA")
+    circle, rotamers = staggered(sample)
+    only = replace(rotamers, log_p=torch.where(torch.arange(3) == 0, 0.0, -torch.inf).expand(5, -1))
+    names = aa.ATOM14_NAMES[aa.TYPE_OF_NAME["MET"]]
+    gamma, delta, tip = (sample["atom14"][2, names.index(name)] for name in ("CG", "SD", "CE"))
+    along = torch.nn.functional.normalize(tip - delta, dim=0)
+    aside = torch.nn.functional.normalize(torch.linalg.cross(along, gamma - delta), dim=0)  # where chi3 takes the tip
+    ligand = (tip + 1.2 * along + 2.0 * aside).unsqueeze(0)
+    scene = scene_of(sample, ligand)
+
+    def gap(xyz: torch.Tensor, mask: torch.Tensor) -> float:
+        return float((xyz[2][mask[2]] - ligand).norm(dim=-1).min())
+
+    before, after = gap(*build_unrefined(scene, circle)), refine_chis(scene, circle, only, polish_weight=1e-3)
+    needed = 2 * 1.7 - CLASH_TOLERANCE
+    assert before < needed - 0.3
+    assert gap(after.xyz, after.mask) > needed - 0.02
+    turned = wrap(torch.atan2(*after.circle[2, 3:].unbind(-1)) - torch.atan2(*circle[2, 3:].unbind(-1))).abs()
+    assert turned[0] < turned[1:3].max()
 
 
 def test_what_touches_nothing_stays() -> None:
