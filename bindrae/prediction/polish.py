@@ -78,16 +78,16 @@ def polish(
 
     (ri, si, rj, sj, reach, bridge), (rl, sl, al, ligand_reach, bond) = protein, ligand
     ligand_xyz = torch.as_tensor(obstacles.organic().xyz, dtype=xyz.dtype)
-    # Adam (Kingma and Ba, 2015) by hand: torch.optim takes a second to import.
     width = spread[rows] * torch.tensor([_CHI1_WIDTH] + [1.0] * (aa.N_CHI - 1))
-    share = torch.where(bridge, _FIXED_WEIGHT, weight)
+    weights = torch.where(bridge, _FIXED_WEIGHT, weight)
+    # Adam (Kingma and Ba, 2015) by hand: torch.optim takes a second to import.
     mean, square = torch.zeros_like(start), torch.zeros_like(start)
     for step in range(1, _STEPS + 1):
         with torch.enable_grad():
             _, atoms = build()
             d = torch.sqrt(((atoms[ri, si] - atoms[rj, sj]) ** 2).sum(-1) + 1e-6)
             miss = torch.where(bridge, d - ov.DISULFIDE_ANGSTROM, torch.relu(reach - d))
-            energy = (share * miss**2).sum() + 0.5 * ((turn / width) ** 2).sum()
+            energy = (weights * miss**2).sum() + 0.5 * ((turn / width) ** 2).sum()
             if len(al):
                 d = torch.sqrt(((atoms[rl, sl] - ligand_xyz[al]) ** 2).sum(-1) + 1e-6)
                 miss = torch.where(bond, d - ligand_reach, torch.relu(ligand_reach - d))

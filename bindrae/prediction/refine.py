@@ -39,7 +39,7 @@ WEIGHT = 10.0
 OVERLAP_BESIDE_NETWORK = 0.4
 """Share of that cost where a network tells what is too close; chosen in the same way."""
 POLISH_WEIGHT = 30.0
-"""The same in the gradient steps, where a turn of one standard deviation costs half a nat."""
+"""The same within the protein in the gradient steps, where a turn of one standard deviation costs half a nat."""
 
 _ROUNDS = 2  # of asking what surroundings are worth
 _TURNS = 2  # of asking how far the side chains that stay should turn
@@ -82,7 +82,7 @@ class Arrangements:
     weight : float
         Cost of an overlap of 1 A (nats).
     polish_weight : float
-        The same in the gradient steps that follow the choice; 0 leaves these out.
+        The same within the protein in the gradient steps that follow the choice; 0 leaves these out.
     seed : int
         Of the search.
     networks : RefinementNetworks, optional
