@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 GZIP = b"\x1f\x8b"
@@ -33,10 +34,12 @@ def read_limited(path: Path, max_bytes: int) -> bytes:
         packed = stream.read(len(GZIP)) == GZIP
         stream.seek(0)
         source = gzip.GzipFile(fileobj=stream) if packed else stream
-        data = bytearray()
-        while piece := source.read(_PIECE):
-            data += piece
-            if len(data) > max_bytes:
+        at_once = max(_PIECE, min(os.fstat(stream.fileno()).st_size, max_bytes) + 1)  # a plain file is read whole
+        pieces, size = [], 0
+        while piece := source.read(at_once):
+            pieces.append(piece)
+            size += len(piece)
+            if size > max_bytes:
                 unpacked = " once unpacked" if packed else ""
                 raise TooLargeError(f"{path} holds more than {max_bytes:,} bytes{unpacked}")
-    return bytes(data)
+    return b"".join(pieces)

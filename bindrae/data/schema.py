@@ -105,13 +105,16 @@ def rows_to_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     for row in rows:
         if set(row) != set(schema.names):
             raise ValueError(f"row {row.get('id')}: columns differ from the schema: {set(row) ^ set(schema.names)}")
-    columns = []
-    for field in schema:
-        values = [
-            row[field.name].ravel() if isinstance(row[field.name], np.ndarray) else row[field.name] for row in rows
-        ]
-        columns.append(pa.array(values, type=field.type))
+    columns = [_column([row[field.name] for row in rows], field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    flat = [value.ravel() for value in values if isinstance(value, np.ndarray)]
+    if not flat or len(flat) < len(values) or not pa.types.is_list(kind):
+        return pa.array(values, type=kind)
+    offsets = pa.array(np.cumsum([0, *map(len, flat)]), type=pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(flat), type=kind.value_type), type=kind)
 
 
 def iterate_rows(table: pa.Table, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:

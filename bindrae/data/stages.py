@@ -38,9 +38,9 @@ VERSIONS: dict[str, int] = {
     "quality": 2,
     "train": 5,
     "join": 1,
-    "fit": 2,
-    "evaluate": 12,
-    "predict": 9,
+    "fit": 3,
+    "evaluate": 13,
+    "predict": 10,
     "report": 5,
 }
 """Version of each stage's code, passed to Snakemake as a parameter."""

@@ -33,6 +33,14 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
+@cache
+def pairs_inside(kind: int) -> list[tuple[int, int]]:
+    """Slots of a residue type, the smaller first, whose atoms have enough bonds between them to clash."""
+    there = np.outer(aa.ATOM14_MASK[kind], aa.ATOM14_MASK[kind])
+    a, b = np.nonzero(np.triu(_tables()[0][kind] & there))
+    return list(zip(a.tolist(), b.tolist(), strict=True))
+
+
 def may_clash(
     row_i: np.ndarray, slot_i: np.ndarray, row_j: np.ndarray, slot_j: np.ndarray, aatype: np.ndarray, linked: np.ndarray
 ) -> np.ndarray:

@@ -14,7 +14,6 @@ from bindrae.chem import residues as aa
 from bindrae.data.layout import SHIPPED
 from bindrae.data.storage import sha256_file
 from bindrae.errors import BindraeError
-from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.ensemble import Decoder
 from bindrae.model.model_file import load_model
 from bindrae.model.stage1 import Stage1Output
@@ -25,7 +24,7 @@ from bindrae.prediction.keep import keep_far, keep_named, keep_unbuildable, kept
 from bindrae.prediction.links import note_unmade, stated_bonds
 from bindrae.prediction.networks import RefinementNetworks, read_networks
 from bindrae.prediction.obstacles import Bond
-from bindrae.prediction.refine import Arrangements, Scene, build_unrefined, draw_unrefined, unrefined
+from bindrae.prediction.refine import Arrangements, Scene, draw_unrefined, unrefined
 from bindrae.prediction.rotamers import HeadInputs, mass_around, propose_rotamers, run_model
 
 
@@ -221,10 +220,7 @@ def make_scene(
         bonds=tuple(bonds),
     )
     if backbone == "input":
-        scene.frames = build_frames_from_3_points(batch.N[0], batch.Ca[0], batch.C[0])
-        given = torch.as_tensor(complex_.table.xyz[:, : aa.SLOT_CB])
-        # A carbonyl oxygen that the file lacks follows from psi.
-        built, _ = build_unrefined(scene, output.torsions.circle[0])
-        there = torch.as_tensor(complex_.table.mask[:, : aa.SLOT_CB]).unsqueeze(-1)
-        scene.backbone = torch.where(there, given, built[:, : aa.SLOT_CB])
+        table = complex_.table
+        given, there = torch.as_tensor(table.xyz[:, : aa.SLOT_CB]), torch.as_tensor(table.mask[:, : aa.SLOT_CB])
+        scene.stand_on(given, there, output.torsions.circle[0])
     return scene

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bindrae.geometry.kinematics import angles_to_circle
+from bindrae.prediction.energies import candidate_energies
 from bindrae.prediction.levers import lever_arms
 from bindrae.prediction.neighbourhood import (
     Near,
@@ -24,7 +25,7 @@ from bindrae.prediction.polish import polish
 from bindrae.prediction.reach import reach_partners
 from bindrae.prediction.rotamers import WITHIN, HeadInputs, Rotamers, chi1_probability, density_around, wrap
 from bindrae.prediction.scene import Scene, build_unrefined
-from bindrae.prediction.search import best_combination, candidate_energies, costs_in_place, sample_arrangements
+from bindrae.prediction.search import best_combination, costs_in_place, sample_arrangements
 from bindrae.prediction.surroundings import OPEN_NATS, SurroundingsNetwork
 from bindrae.prediction.turns import Turnable, TurnNetwork, best_turns, log_density, tell
 from bindrae.structure.torsions import CHI1
@@ -41,7 +42,7 @@ OVERLAP_BESIDE_NETWORK = 0.4
 POLISH_WEIGHT = 30.0
 """The same within the protein in the gradient steps, where a turn of one standard deviation costs half a nat."""
 
-_ROUNDS = 2  # of asking what surroundings are worth
+_ROUNDS = 3  # of asking what surroundings are worth
 _TURNS = 2  # of asking how far the side chains that stay should turn
 _AT_ONCE = 4_000  # candidates that the network is asked about together
 
@@ -167,8 +168,8 @@ class Arrangements:
         """Ask what surroundings are worth with the others where they are, let every residue choose, and again.
 
         What surroundings are worth was asked for where the others stand. A search that moves them all at once would
-        mostly find arrangements that the answers were not given for. The second time the others are turned already,
-        and those that are not sure stand where the first answers have them.
+        mostly find arrangements that the answers were not given for. From the second time on the others are turned
+        already, and those that are not sure stand where the last answers have them.
         """
         for _ in range(_ROUNDS):
             costs = self.costs()

@@ -11,6 +11,7 @@ from bindrae.chem import residues as aa
 from bindrae.data.batch import IPABatch, Sample, atom_radii
 from bindrae.geometry.kinematics import torsions_to_atoms
 from bindrae.geometry.rigid import Frames, build_frames_from_3_points
+from bindrae.geometry.sidechain_frames import sidechain_frames
 from bindrae.prediction.obstacles import Bond, Obstacles
 
 
@@ -18,7 +19,7 @@ from bindrae.prediction.obstacles import Bond, Obstacles
 class Scene:
     """What the side chains of N residues are built on and must keep clear of."""
 
-    frames: Frames  # R [N, 3, 3], t [N, 3] angstrom
+    frames: Frames  # R [N, 3, 3], t [N, 3] angstrom; of a given backbone those that suit its side chains
     aatype: Tensor  # [N] int64
     linked: Tensor  # [N] bool, peptide bond to the next row
     ligand_xyz: Tensor  # [L, 3] angstrom
@@ -77,10 +78,26 @@ class Scene:
             others_xyz=sample["context_xyz"],
             others_radius=atom_radii(sample["context_element"]),
         )
-        built, _ = build_unrefined(scene, circle)
-        there = sample["atom14_mask"][:, : aa.SLOT_CB].unsqueeze(-1)
-        scene.backbone = torch.where(there, backbone, built[:, : aa.SLOT_CB])
+        scene.stand_on(backbone, sample["atom14_mask"][:, : aa.SLOT_CB], circle)
         return scene
+
+    def stand_on(self, backbone: Tensor, there: Tensor, circle: Tensor) -> None:
+        """Build on a backbone as it is.
+
+        Parameters
+        ----------
+        backbone : Tensor
+            [N, 4, 3] N, CA, C, O (A).
+        there : Tensor
+            [N, 4] bool, atoms that are given; an oxygen that is not follows from psi.
+        circle : Tensor
+            [N, 7, 2] torsions.
+        """
+        N, CA, C = backbone[:, : aa.SLOT_O].unbind(1)
+        self.backbone, self.frames = None, build_frames_from_3_points(N, CA, C)
+        built, _ = build_unrefined(self, circle)
+        self.backbone = torch.where(there.unsqueeze(-1), backbone, built[:, : aa.SLOT_CB])
+        self.frames = sidechain_frames(N, CA, C, self.aatype)
 
     @property
     def movable(self) -> Tensor:

@@ -1,143 +1,16 @@
-"""The best combination of candidate side chains: energies of candidates and of pairs of them, then a search.
-
-Energies are in nats: minus the logarithm of the model's probability, plus what atoms too close to each other cost.
-"""
+"""The best combination of candidate side chains, given the energies of all candidates and of pairs of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
-from bindrae.chem import residues as aa
-from bindrae.prediction import overlap as ov
-from bindrae.prediction.obstacles import Obstacles
+from bindrae.prediction.energies import Energies
 
 _TEMPERATURES = tuple(np.geomspace(3.0, 0.1, 12).tolist())  # of the annealing sweeps (nats)
 _SWEEPS = 12  # of the sampling
-_MOST_OVERLAP = 1.2  # a deeper overlap costs no more (A): one hopeless contact must not decide alone
-_DISULFIDE_GAIN, _DISULFIDE_WIDTH = 4.0, 0.4  # nats, A
-_BOND_WEIGHT = 250.0  # of a stated bond 1 A too long or too short (nats): 0.2 A outweigh what the model finds unlikely
-_FIRST_MOVING = aa.SLOT_CB + 1
 _LEAST_WORSE = 1e-9  # nats
-
-
-@dataclass
-class Energies:
-    """Energies of V candidates (nats); residue r has the candidates ``first[r]`` to ``first[r + 1]``."""
-
-    first: np.ndarray  # [N + 1] int64
-    alone: np.ndarray  # [V]
-    pairs: dict[tuple[int, int], np.ndarray]  # rows i < j to [K_i, K_j]
-
-    def total(self, state: np.ndarray) -> float:
-        """Energy of an arrangement: `state` [N] holds the place of each residue's candidate."""
-        pairs = sum(float(table[state[r], state[q]]) for (r, q), table in self.pairs.items())
-        return float(self.alone[self.first[:-1] + state].sum()) + pairs
-
-    def by_residue(self) -> tuple[list[np.ndarray], list[dict[int, np.ndarray]]]:
-        """Energies of each residue's candidates alone, and its tables [own, other] by the other residue."""
-        n = len(self.first) - 1
-        alone = [self.alone[self.first[r] : self.first[r + 1]] for r in range(n)]
-        beside: list[dict[int, np.ndarray]] = [{} for _ in range(n)]
-        for (r, q), table in self.pairs.items():
-            beside[r][q], beside[q][r] = table, table.T
-        return alone, beside
-
-
-def candidate_energies(
-    xyz: np.ndarray, mask: np.ndarray, row: np.ndarray, log_p: np.ndarray, aatype: np.ndarray, linked: np.ndarray,
-    obstacles: Obstacles, weight: float,
-) -> Energies:  # fmt: skip
-    """Energies of candidates against what stands still, and of pairs of candidates.
-
-    Parameters
-    ----------
-    xyz, mask : numpy.ndarray
-        [V, 14, 3] (A) and [V, 14] atoms of each candidate, the backbone among them.
-    row : numpy.ndarray
-        [V] residue of each candidate, from 0, non-decreasing, every residue at least once.
-    log_p : numpy.ndarray
-        [V] logarithm of its probability.
-    aatype, linked : numpy.ndarray
-        [N].
-    obstacles : Obstacles
-        Stated bonds cost what they are too long or too short, whatever the weight of overlaps.
-    weight : float
-        Cost of an overlap of 1 A (nats); grows with its square.
-    """
-    n = len(aatype)
-    first = np.searchsorted(row, np.arange(n + 1))
-    single = (np.diff(first) == 1)[row]
-    moves = mask & ~single[:, None] & (np.arange(aa.N_SLOTS) >= _FIRST_MOVING)
-    stands = mask & ~moves
-    stands[np.setdiff1d(np.arange(len(row)), first[:-1])] = False  # the backbone counts once
-    mv, ms = np.nonzero(moves)
-    sv, ss = np.nonzero(stands)
-    a, b = xyz[mv, ms], xyz[sv, ss]
-    alone = -log_p.astype(np.float64)
-
-    i, j, d = ov.close_pairs(a, b, ov.REACH)
-    cost = _cost(d, row[mv[i]], ms[i], row[sv[j]], ss[j], aatype, linked, weight)
-    alone += np.bincount(mv[i], cost, len(row))
-    organic = obstacles.organic()
-    i, j, d = ov.close_pairs(a, organic.xyz, ov.LIGAND_REACH)
-    near = ov.overlap(d, aa.ATOM14_RADIUS[aatype[row[mv[i]]], ms[i]], organic.radius[j])
-    near *= organic.may_clash(row[mv[i]], ms[i], j, aatype)
-    alone += np.bincount(mv[i], weight * np.minimum(near, _MOST_OVERLAP) ** 2, len(row))
-    for bond in organic.bonds:
-        own = slice(first[bond.row], first[bond.row + 1])
-        length = np.linalg.norm(xyz[own, bond.slot] - organic.xyz[bond.atom], axis=1)
-        alone[own] += _BOND_WEIGHT * bond.miss(length) ** 2
-
-    if not len(a):
-        return Energies(first, alone, {})
-    pairs = cKDTree(a).query_pairs(ov.REACH, output_type="ndarray")
-    i, j = pairs[:, 0], pairs[:, 1]
-    vi, vj = mv[i], mv[j]
-    wanted = (row[vi] != row[vj]) | (vi == vj)  # two candidates of one residue never stand together
-    i, j, vi, vj = i[wanted], j[wanted], vi[wanted], vj[wanted]
-    d = np.linalg.norm(a[i] - a[j], axis=1)
-    cost = _cost(d, row[vi], ms[i], row[vj], ms[j], aatype, linked, weight)
-    inside = vi == vj
-    alone += np.bincount(vi[inside], cost[inside], len(row))
-    counts = cost != 0
-    counts &= ~inside
-    return Energies(first, alone, _tables(vi[counts], vj[counts], cost[counts], row, first))
-
-
-def _cost(
-    d: np.ndarray, ri: np.ndarray, si: np.ndarray, rj: np.ndarray, sj: np.ndarray, aatype: np.ndarray,
-    linked: np.ndarray, weight: float,
-) -> np.ndarray:  # fmt: skip
-    near = ov.overlap(d, aa.ATOM14_RADIUS[aatype[ri], si], aa.ATOM14_RADIUS[aatype[rj], sj])
-    cost = weight * np.minimum(near, _MOST_OVERLAP) ** 2 * ov.may_clash(ri, si, rj, sj, aatype, linked)
-    bridge = (aatype[ri] == ov.CYS) & (aatype[rj] == ov.CYS) & (si == ov.SG) & (sj == ov.SG) & (ri != rj)
-    gain = _DISULFIDE_GAIN * np.exp(-(((d - ov.DISULFIDE_ANGSTROM) / _DISULFIDE_WIDTH) ** 2))
-    return np.asarray(np.where(bridge, -gain, cost))
-
-
-def _tables(
-    vi: np.ndarray, vj: np.ndarray, cost: np.ndarray, row: np.ndarray, first: np.ndarray
-) -> dict[tuple[int, int], np.ndarray]:
-    if not len(vi):
-        return {}
-    swap = row[vi] > row[vj]
-    vi, vj = np.where(swap, vj, vi), np.where(swap, vi, vj)
-    n = len(first)
-    code = row[vi] * n + row[vj]
-    order = np.argsort(code, kind="stable")
-    code, vi, vj, cost = code[order], vi[order], vj[order], cost[order]
-    starts = np.flatnonzero(np.append(True, code[1:] != code[:-1]))
-    pairs: dict[tuple[int, int], np.ndarray] = {}
-    for start, stop in zip(starts.tolist(), np.append(starts[1:], len(code)).tolist(), strict=True):
-        r, q = divmod(int(code[start]), n)
-        table = np.zeros((first[r + 1] - first[r], first[q + 1] - first[q]))
-        np.add.at(table, (vi[start:stop] - first[r], vj[start:stop] - first[q]), cost[start:stop])
-        pairs[r, q] = table
-    return pairs
 
 
 def best_combination(energies: Energies, seed: int = 0) -> np.ndarray:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bindrae.chem import residues as aa
+from bindrae.prediction.energies import Energies, candidate_energies
 from bindrae.prediction.obstacles import Obstacles
-from bindrae.prediction.search import Energies, best_combination, candidate_energies, sample_arrangements
+from bindrae.prediction.search import best_combination, sample_arrangements
 
 
 def random_energies(seed: int, residues: int = 6) -> Energies:

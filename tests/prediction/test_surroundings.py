@@ -257,14 +257,14 @@ def test_a_network_without_energies_changes_nothing_but_the_cost_of_overlaps() -
     assert (plain.state != other.state).any()
 
 
-def test_residues_choose_twice_each_with_all_others_where_they_are() -> None:
+def test_residues_choose_three_times_each_with_all_others_where_they_are() -> None:
     sample, network = random_sample(25, 6), random_network(2)
     scene = scene_of(sample)
     made = Arrangements(scene, *staggered(sample), networks=RefinementNetworks(network))
 
     by_hand = Arrangements(scene, *staggered(sample), weight=WEIGHT * OVERLAP_BESIDE_NETWORK)
     first, states, added = by_hand.energies.first, [by_hand.state], np.zeros(len(by_hand.row))
-    for _ in range(2):
+    for _ in range(3):
         costs = []
         for v, r in enumerate(by_hand.row):
             state = by_hand.state.copy()
@@ -273,7 +273,7 @@ def test_residues_choose_twice_each_with_all_others_where_they_are() -> None:
         costs = np.array(costs) - np.array(costs)[first[by_hand.row]] + by_hand.costs()[first[by_hand.row]]
         assert costs == pytest.approx(by_hand.costs(), abs=1e-6)
         asked = by_hand.open_candidates(costs)
-        # The second time, what is not sure stands where the first answers have it.
+        # From the second time on, what is not sure stands where the last answers have it.
         standing = by_hand.standing(costs + added, by_hand.arranged())
         said = by_hand.surroundings_energy(network, np.flatnonzero(asked), costs, standing).numpy()
         added = np.zeros(len(costs))
