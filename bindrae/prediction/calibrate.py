@@ -39,7 +39,7 @@ def judge_trial(networks: RefinementNetworks | None, trial: Trial) -> Judged:
     judged: Judged = {}
     refined = refine_chis(trial.scene, trial.circle, trial.rotamers, networks=networks)
     for name, found in (("refined", refined), ("unrefined", trial.unrefined())):
-        error = trial.chi_errors(found.circle)[:, 0]
+        error = trial.chi_errors(found)[:, 0]
         sure = np.ones(len(error)) if found.chi1_probability is None else found.chi1_probability
         judged[name] = sure[defined], (error < ACCURACY_DEG[0])[defined]
     return judged

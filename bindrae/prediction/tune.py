@@ -33,6 +33,7 @@ from bindrae.prediction.rotamers import (
     turn_between,
 )
 from bindrae.progress import track
+from bindrae.structure.torsions import residue_torsions
 
 
 @dataclass
@@ -55,9 +56,12 @@ class Trial:
         """The model's own choice for each residue."""
         return unrefined(self.scene, self.circle, self.inputs)
 
-    def chi_errors(self, circle: Tensor) -> np.ndarray:
-        """[N, 4] degrees."""
-        return self.candidate_errors(circle, np.arange(len(circle)))
+    def chi_errors(self, found: Refined) -> np.ndarray:
+        """[N, 4] degrees, measured on the atoms as `bindrae score` does; 180 where the prediction lacks a chi."""
+        kind, linked = self.scene.aatype.numpy(), self.scene.linked.numpy()
+        angles, there = residue_torsions(found.xyz.numpy(), found.mask.numpy(), kind, linked)
+        error = chi_errors(angles[:, 3:], self.sample["torsion_angles"][:, 3:].numpy(), kind)
+        return np.where(there[:, 3:], error, 180.0)
 
     def turns_to_truth(self, circle: Tensor, row: np.ndarray) -> np.ndarray:
         """[R, 4] turns (radians) from the chis of `circle` [R, 7, 2] to the truth, NaN where there is none."""
@@ -105,7 +109,7 @@ def figures(trials: list[Trial], predict: Callable[[Trial], Refined]) -> dict[st
         start = time.monotonic()
         found = predict(trial)
         seconds += time.monotonic() - start
-        error, defined = trial.chi_errors(found.circle), trial.sample["torsion_mask"][:, 3:].numpy()
+        error, defined = trial.chi_errors(found), trial.sample["torsion_mask"][:, 3:].numpy()
         right = error < ACCURACY_DEG[0]
         with_chi = defined[:, 0]
         hits["chi1"].append(right[with_chi, 0])
