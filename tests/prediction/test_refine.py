@@ -87,6 +87,27 @@ def test_pairs_that_may_clash_are_those_of_the_metric() -> None:
     assert np.array_equal(np.bincount(row[touched], minlength=60), expected["protein"])
 
 
+@pytest.mark.parametrize("polish_weight", [0.0, 30.0])
+def test_chis_measured_on_a_backbone_that_is_not_ideal_are_those_that_were_chosen(polish_weight: float) -> None:
+    sample = extended("AFKDSWLEGHRMPTYNQVIC")
+    backbone, there = sample["atom14"][:, :4].clone(), torch.ones(len(sample["aatype"]), 4, dtype=torch.bool)
+    n, ca, c, _ = backbone.unbind(1)
+    bent = n - ca + torch.linspace(-0.25, 0.25, len(n)).unsqueeze(-1) * (c - ca)  # by up to 14 degrees
+    backbone[:, 0] = ca + 1.46 * bent / bent.norm(dim=-1, keepdim=True)
+    circle, rotamers = staggered(sample)
+    scene = scene_of(sample)
+    scene.stand_on(backbone, there, circle)
+    found = refine_chis(scene, circle, rotamers, polish_weight=polish_weight)
+    assert found.xyz[:, :4].equal(backbone)
+    measured, defined = residue_torsions(
+        found.xyz.numpy(), found.mask.numpy(), scene.aatype.numpy(), scene.linked.numpy()
+    )
+    chosen = torch.atan2(*found.circle[:, 3:].unbind(-1))
+    off = wrap(torch.as_tensor(measured[:, 3:]) - chosen)[torch.as_tensor(defined[:, 3:])]
+    assert len(off) > 30
+    assert off.abs().max() < 1e-3
+
+
 def test_clashes_within_the_protein_go() -> None:
     before = after = floor = 0
     for seed in range(4):
