@@ -16,7 +16,7 @@ from bindrae.geometry.rigid import build_frames_from_3_points
 __all__ = [
     "ACCURACY_DEG", "chi_errors", "compute_chi1_accuracy", "compute_clash_percentage", "compute_fape",
     "compute_pocket_irmsd", "find_clashes", "frame_errors", "kabsch_align", "match_symmetric", "mean_fape",
-    "sidechain_rmsd",
+    "measured_chi_errors", "sidechain_rmsd",
 ]  # fmt: skip
 
 ACCURACY_DEG = (20.0, 40.0)
@@ -44,6 +44,26 @@ def chi_errors(pred: np.ndarray, true: np.ndarray, aatype: np.ndarray) -> np.nda
     error = np.degrees(np.abs(np.angle(np.exp(1j * (pred.astype(np.float64) - true)))))
     periodic = aa.CHI_PI_PERIODIC[aatype]
     return np.where(periodic, np.minimum(error, 180.0 - error), error)
+
+
+def measured_chi_errors(angles: np.ndarray, found: np.ndarray, true: np.ndarray, aatype: np.ndarray) -> np.ndarray:
+    """`chi_errors` of what `residue_torsions` measures on predicted atoms; a chi that the prediction lacks is a miss.
+
+    Parameters
+    ----------
+    angles, found : numpy.ndarray
+        [N, 7] radians and [N, 7] which are defined, of the prediction.
+    true : numpy.ndarray
+        [N, 4] radians.
+    aatype : numpy.ndarray
+        [N] types.
+
+    Returns
+    -------
+    numpy.ndarray
+        [N, 4] degrees, 180 for a miss.
+    """
+    return np.where(found[:, 3:], chi_errors(angles[:, 3:], true, aatype), 180.0)
 
 
 def compute_chi1_accuracy(

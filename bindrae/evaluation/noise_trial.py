@@ -12,7 +12,7 @@ import torch
 
 from bindrae.chem import residues as aa
 from bindrae.data.batch import IPABatch, Sample, collate_ipa_batch
-from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, kabsch_align
+from bindrae.evaluation.metrics import ACCURACY_DEG, kabsch_align, measured_chi_errors
 from bindrae.evaluation.predictors import Atoms
 from bindrae.geometry.rigid import add_rigid_noise, apply, build_frames_from_3_points, invert_apply
 from bindrae.model.stage1 import Stage1Output
@@ -112,8 +112,8 @@ def chi1_error(truth: Sample, atoms: Atoms) -> np.ndarray:
     """
     kind, linked = truth["aatype"].numpy().astype(np.int64), truth["linked"].numpy()
     angles, found = residue_torsions(*atoms, kind, linked)
-    error = chi_errors(angles[:, 3:], truth["torsion_angles"][:, 3:].numpy(), kind)[:, 0]
-    return np.where(truth["torsion_mask"][:, 3].numpy(), np.where(found[:, 3], error, 180.0), np.nan)
+    error = measured_chi_errors(angles, found, truth["torsion_angles"][:, 3:].numpy(), kind)[:, 0]
+    return np.where(truth["torsion_mask"][:, 3].numpy(), error, np.nan)
 
 
 def score_trial(truth: Sample, given: Sample, found: Answer) -> pd.DataFrame:

@@ -13,11 +13,11 @@ from bindrae.evaluation.aggregate import Figures, Ratio, summarise
 from bindrae.evaluation.burial import count_neighbours
 from bindrae.evaluation.metrics import (
     ACCURACY_DEG,
-    chi_errors,
     compute_pocket_irmsd,
     find_clashes,
     frame_errors,
     mean_fape,
+    measured_chi_errors,
     sidechain_rmsd,
 )
 from bindrae.structure.torsions import residue_torsions
@@ -72,7 +72,7 @@ def score_complex(
     true, true_mask, linked = sample["atom14"], sample["atom14_mask"], sample["linked"]
     true_chi, defined = sample["torsion_angles"][:, 3:], sample["torsion_mask"][:, 3:]
     angles, found = residue_torsions(pred, pred_mask, kind, linked)
-    error = np.where(found[:, 3:], chi_errors(angles[:, 3:], true_chi, kind), 180.0)
+    error = measured_chi_errors(angles, found, true_chi, kind)
     both = true_mask & pred_mask
     rmsd = sidechain_rmsd(pred, true, both, kind)
     clashes = find_clashes(pred, pred_mask, kind, linked, sample["ligand_xyz"], ligand_radius)

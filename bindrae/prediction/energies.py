@@ -93,7 +93,7 @@ def candidate_energies(
     i, j, d = ov.close_pairs(moving.xyz, organic.xyz, ov.LIGAND_REACH)
     near = ov.overlap(d, aa.ATOM14_RADIUS[aatype[moving.row[i]], moving.slot[i]], organic.radius[j])
     near *= organic.may_clash(moving.row[i], moving.slot[i], j, aatype)
-    of_atom += np.bincount(i, weight * np.minimum(near, _MOST_OVERLAP) ** 2, len(of_atom))
+    of_atom += np.bincount(i, _penalty(near, weight), len(of_atom))
     alone = moving.of @ of_atom - log_p + _inside(xyz, moves, aatype[row], weight)
     for bond in organic.bonds:
         own = slice(first[bond.row], first[bond.row + 1])
@@ -130,7 +130,7 @@ def _inside(xyz: np.ndarray, moves: np.ndarray, kind: np.ndarray, weight: float)
                 continue
             d = np.linalg.norm(xyz[own, a] - xyz[own, b], axis=1)
             near = ov.overlap(d, aa.ATOM14_RADIUS[one, a], aa.ATOM14_RADIUS[one, b]) * (moves[own, a] & moves[own, b])
-            cost[own] += weight * np.minimum(near, _MOST_OVERLAP) ** 2
+            cost[own] += _penalty(near, weight)
     return cost
 
 
@@ -149,12 +149,17 @@ def _between(moving: _Moving, aatype: np.ndarray, linked: np.ndarray, weight: fl
     return moving.of @ csr_matrix((cost[counts], (i[counts], j[counts])), (count, count)) @ moving.of.T
 
 
+def _penalty(overlap: np.ndarray, weight: float) -> np.ndarray:
+    """Nats for overlaps (A)."""
+    return np.asarray(weight * np.minimum(overlap, _MOST_OVERLAP) ** 2)
+
+
 def _cost(
     d: np.ndarray, ri: np.ndarray, si: np.ndarray, rj: np.ndarray, sj: np.ndarray, aatype: np.ndarray,
     linked: np.ndarray, weight: float,
 ) -> np.ndarray:  # fmt: skip
     near = ov.overlap(d, aa.ATOM14_RADIUS[aatype[ri], si], aa.ATOM14_RADIUS[aatype[rj], sj])
-    cost = weight * np.minimum(near, _MOST_OVERLAP) ** 2 * ov.may_clash(ri, si, rj, sj, aatype, linked)
+    cost = _penalty(near, weight) * ov.may_clash(ri, si, rj, sj, aatype, linked)
     bridge = (aatype[ri] == ov.CYS) & (aatype[rj] == ov.CYS) & (si == ov.SG) & (sj == ov.SG) & (ri != rj)
     gain = _DISULFIDE_GAIN * np.exp(-(((d - ov.DISULFIDE_ANGSTROM) / _DISULFIDE_WIDTH) ** 2))
     return np.asarray(np.where(bridge, -gain, cost))

@@ -20,7 +20,7 @@ from bindrae.data.batch import Sample, collate_ipa_batch
 from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.data.layout import DataLayout
 from bindrae.errors import exit_on_error
-from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, find_clashes
+from bindrae.evaluation.metrics import ACCURACY_DEG, chi_errors, find_clashes, measured_chi_errors
 from bindrae.model.ensemble import Decoder
 from bindrae.model.model_file import load_model
 from bindrae.prediction.networks import read_networks
@@ -59,9 +59,8 @@ class Trial:
     def chi_errors(self, found: Refined) -> np.ndarray:
         """[N, 4] degrees, measured on the atoms as `bindrae score` does; 180 where the prediction lacks a chi."""
         kind, linked = self.scene.aatype.numpy(), self.scene.linked.numpy()
-        angles, there = residue_torsions(found.xyz.numpy(), found.mask.numpy(), kind, linked)
-        error = chi_errors(angles[:, 3:], self.sample["torsion_angles"][:, 3:].numpy(), kind)
-        return np.where(there[:, 3:], error, 180.0)
+        measured = residue_torsions(found.xyz.numpy(), found.mask.numpy(), kind, linked)
+        return measured_chi_errors(*measured, self.sample["torsion_angles"][:, 3:].numpy(), kind)
 
     def turns_to_truth(self, circle: Tensor, row: np.ndarray) -> np.ndarray:
         """[R, 4] turns (radians) from the chis of `circle` [R, 7, 2] to the truth, NaN where there is none."""
