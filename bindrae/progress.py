@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 T = TypeVar("T")
 _LINE_EVERY_SECONDS = 5.0
 
@@ -41,7 +39,8 @@ def track(items: Iterable[T], total: int, label: str, unit: str = "complexes") -
 
 
 def _track_bar(items: Iterable[T], total: int, label: str, unit: str) -> Iterator[T]:
-    from rich.console import Console
+    from rich.console import Console  # only here: one complex needs no bar, and rich takes a twentieth of a second
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description}"),

@@ -12,9 +12,13 @@ from bindrae.errors import exit_on_error
 
 __all__ = ["app", "main"]
 
+# Python looks for cycles whenever 700 objects were added; importing torch adds hundreds of thousands, all for good.
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+
 
 def main() -> None:
     """Entry point: a user's error ends with its message and exit code 2, a bug with its traceback."""
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     with exit_on_error():
         try:
             app()

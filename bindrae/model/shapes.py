@@ -29,6 +29,8 @@ class TooLarge(Exception):
 class Budget(TorchFunctionMode):
     """While it is entered, torch makes no more new numbers than a limit; what it works out from them is not counted.
 
+    Layers of torch do not draw their first weights: those of a file take their places.
+
     Building on the meta device would find too large a model as well, but imports torch's compiler, for a second.
 
     Parameters
@@ -56,6 +58,8 @@ class Budget(TorchFunctionMode):
             self.left -= _MAKERS[func](*args, **kwargs)
             if self.left < 0:
                 raise TooLarge
+        if func in _DRAWS:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)
 
 
@@ -73,6 +77,10 @@ _MAKERS: dict[Any, Callable[..., int]] = {
     torch.linspace: lambda start, end, steps, **_: int(steps),
     torch.arange: lambda end, **_: int(end),
 }
+
+# What layers of torch draw their first weights with. The tensor's own methods are no choice: truncated normal
+# distributions draw until all numbers are within their limits.
+_DRAWS: set[Any] = {nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_}
 
 
 def build_to_fit(build: Callable[[], Module], shapes: dict[str, tuple[int, ...]]) -> Module | None:

@@ -158,7 +158,7 @@ def test_a_prediction_starts_without_what_it_does_not_need(folder: Path, model_p
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "bindrae.prediction.predict" in done.stderr.split()
-    assert {"torch._dynamo", "pandas"} & set(done.stderr.split()) == set()
+    assert {"torch._dynamo", "pandas", "rich.progress"} & set(done.stderr.split()) == set()
 
 
 def test_a_protein_beside_itself(folder: Path, tmp_path: Path) -> None:
