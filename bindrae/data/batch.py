@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bindrae.chem import residues as aa
-from bindrae.data.shards import RESIDUE_TENSORS
+from bindrae.data.axes import RESIDUE_TENSORS
 
 _RADII_BY_NUMBER = {
     1: "H", 5: "B", 6: "C", 7: "N", 8: "O", 9: "F", 14: "SI", 15: "P", 16: "S", 17: "CL", 33: "AS", 34: "SE", 35: "BR",

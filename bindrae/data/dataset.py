@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from bindrae.data.axes import AXES
 from bindrae.data.batch import IPABatch, Sample, atom_radii, collate_ipa_batch, crop_sample
 from bindrae.data.layout import SIDES, DataLayout
-from bindrae.data.shards import AXES, shard_tensors_path
+from bindrae.data.shards import shard_tensors_path
 from bindrae.data.storage import read_table
 from bindrae.data.tensors import read_tensors
 from bindrae.errors import BindraeError

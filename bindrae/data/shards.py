@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import torch
 
 from bindrae.config import ShardSettings
+from bindrae.data.axes import AXES
 from bindrae.data.embeddings import read_store
 from bindrae.data.layout import EXCLUDED, SIDES, DataLayout
 from bindrae.data.schema import SHAPES, iterate_rows
@@ -32,38 +33,6 @@ SHARD = pa.schema(
     ]
 )
 
-# Tensors of a shard by what they have one entry for: name -> (source column, dtype).
-RESIDUE_TENSORS: dict[str, tuple[str, torch.dtype]] = {
-    "aatype": ("aatype", torch.int8),
-    "chain_index": ("chain_index", torch.int16),
-    "linked": ("linked", torch.bool),
-    "atom14": ("atom14", torch.float32),
-    "atom14_mask": ("atom14_mask", torch.bool),
-    "bfactor": ("bfactor", torch.float16),
-    "torsion_angles": ("angles", torch.float32),
-    "torsion_mask": ("defined", torch.bool),
-    "w_res": ("w_res", torch.float32),
-    "contact": ("contact", torch.bool),
-}
-TOKEN_TENSORS: dict[str, tuple[str, torch.dtype]] = {
-    "lig_points": ("xyz", torch.float32),
-    "lig_types": ("types", torch.uint8),
-    "lig_context": ("is_context", torch.bool),
-}
-LIGAND_TENSORS: dict[str, tuple[str, torch.dtype]] = {
-    "ligand_xyz": ("ligand_xyz", torch.float32),
-    "ligand_element": ("ligand_element", torch.int16),
-}
-CONTEXT_TENSORS: dict[str, tuple[str, torch.dtype]] = {
-    "context_xyz": ("context_xyz", torch.float32),
-    "context_element": ("context_element", torch.int16),
-}
-AXES: dict[str, dict[str, tuple[str, torch.dtype]]] = {
-    "residue": RESIDUE_TENSORS,
-    "token": TOKEN_TENSORS,
-    "ligand": LIGAND_TENSORS,
-    "context": CONTEXT_TENSORS,
-}
 # Columns of the clean table that a shard needs; the others come from pocket, torsions and tokens.
 _CLEAN_COLUMNS = [
     "id", "sequences", "aatype", "chain_index", "linked", "atom14", "atom14_mask", "bfactor", "ligand_xyz",

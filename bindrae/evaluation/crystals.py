@@ -14,9 +14,9 @@ from rdkit.Chem import rdMolTransforms
 from bindrae.chem import residues as aa
 from bindrae.chem.ligand import mol_from_block
 from bindrae.config import CleanSettings, PocketSettings, TokenSettings
+from bindrae.data.axes import AXES
 from bindrae.data.batch import Sample
 from bindrae.data.runner import Row
-from bindrae.data.shards import AXES
 from bindrae.data.stages import clean_complex, pocket_row, tokens_row, torsions_row
 from bindrae.evaluation.metrics import kabsch_align
 from bindrae.structure.context import nearest_distance, nearest_ligand_distance

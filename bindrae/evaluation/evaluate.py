@@ -12,7 +12,8 @@ import pyarrow as pa
 import torch
 
 from bindrae.config import EvaluationSettings
-from bindrae.data.dataset import Sample, ShardDataset, atom_radii
+from bindrae.data.batch import Sample, atom_radii
+from bindrae.data.dataset import ShardDataset
 from bindrae.data.layout import DataLayout, RunLayout
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import sha256_file, write_json, write_table

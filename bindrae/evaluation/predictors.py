@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bindrae.chem import residues as aa
-from bindrae.data.dataset import Sample, collate_ipa_batch
+from bindrae.data.batch import Sample, collate_ipa_batch
 from bindrae.evaluation.rotamers import RotamerTable
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import build_frames_from_3_points

@@ -10,7 +10,7 @@ import torch
 
 from bindrae.chem import residues as aa
 from bindrae.config import CleanSettings, PocketSettings
-from bindrae.data.dataset import atom_radii
+from bindrae.data.batch import atom_radii
 from bindrae.errors import RejectedComplex
 from bindrae.evaluation.ligand_atoms import read_ligand_atoms
 from bindrae.evaluation.match import FileResidues, match_residues

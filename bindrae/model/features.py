@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bindrae.chem import residues as aa
-from bindrae.data.dataset import IPABatch
+from bindrae.data.batch import IPABatch
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import Frames, apply, build_frames_from_3_points, safe_norm
 from bindrae.structure.torsions import CHI1

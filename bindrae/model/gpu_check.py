@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 
 from bindrae.config import ModelSettings, TrainingSettings
-from bindrae.data.dataset import IPABatch, collate_ipa_batch
+from bindrae.data.batch import IPABatch, collate_ipa_batch
 from bindrae.model.attention import InvariantPointAttention
 from bindrae.model.context import KnownSidechains
 from bindrae.model.memory import synthetic_complex

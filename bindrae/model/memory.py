@@ -14,7 +14,7 @@ import time
 import torch
 
 from bindrae.config import ModelSettings, TrainingSettings
-from bindrae.data.dataset import Sample, collate_ipa_batch
+from bindrae.data.batch import Sample, collate_ipa_batch
 from bindrae.geometry.chain import chain_to_atoms
 from bindrae.geometry.kinematics import angles_to_circle
 from bindrae.model.stage1 import Stage1

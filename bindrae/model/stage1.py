@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bindrae.chem import residues as aa
 from bindrae.chem.probes import N_TOKEN_TYPES, TYPE_NAMES
 from bindrae.config import ModelSettings
-from bindrae.data.dataset import IPABatch
+from bindrae.data.batch import IPABatch
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import Frames
 from bindrae.model.context import GROUPS, KnownSidechains, SidechainContext, can_be_shown

@@ -16,7 +16,7 @@ import torch
 
 from bindrae.chem import residues as aa
 from bindrae.chem.ideal_geometry import GROUP_CHI1, GROUP_PSI, N_GROUPS, ideal_geometry
-from bindrae.data.dataset import atom_radii
+from bindrae.data.batch import atom_radii
 from bindrae.data.layout import DataLayout
 from bindrae.data.schema import iterate_rows
 from bindrae.data.storage import read_table

@@ -12,14 +12,7 @@ import numpy as np
 import torch
 
 from bindrae.config import ModelSettings, TrainingSettings
-from bindrae.data.dataset import (
-    SeededCrop,
-    ShardDataset,
-    budget_batches,
-    create_ipa_dataloader,
-    epoch_order,
-    even_part,
-)
+from bindrae.data.dataset import SeededCrop, ShardDataset, budget_batches, create_ipa_dataloader, epoch_order, even_part
 from bindrae.data.layout import DataLayout, RunLayout
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import atomic_path, write_sidecar

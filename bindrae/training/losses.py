@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bindrae.config import TrainingSettings
-from bindrae.data.dataset import IPABatch
+from bindrae.data.batch import IPABatch
 from bindrae.model.stage1 import Stage1Output
 from bindrae.training.structure_losses import structure_losses
 from bindrae.training.torsion_loss import torsion_loss

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bindrae.chem import residues as aa
 from bindrae.chem.topology import CLASH_SEPARATION, CLASH_TOLERANCE, residue_separation, separation_through_bond
-from bindrae.data.dataset import IPABatch
+from bindrae.data.batch import IPABatch
 from bindrae.geometry.fape import fape_loss
 from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.neighbours import gather_rows, nearest

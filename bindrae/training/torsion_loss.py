@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bindrae.chem import residues as aa
-from bindrae.data.dataset import IPABatch
+from bindrae.data.batch import IPABatch
 from bindrae.geometry.kinematics import angles_to_circle
 from bindrae.model.heads import TorsionPrediction, bin_centres
 from bindrae.structure.torsions import CHI1

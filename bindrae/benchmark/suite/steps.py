@@ -10,7 +10,8 @@ import torch
 
 from bindrae.benchmark.suite.timing import Timing
 from bindrae.config import ModelSettings, TrainingSettings
-from bindrae.data.dataset import IPABatch, SeededCrop, ShardDataset, collate_ipa_batch, create_ipa_dataloader
+from bindrae.data.batch import IPABatch, collate_ipa_batch
+from bindrae.data.dataset import SeededCrop, ShardDataset, create_ipa_dataloader
 from bindrae.model.memory import synthetic_complex
 from bindrae.training.loop import plan_epoch
 from bindrae.training.parallel import World
