@@ -28,15 +28,19 @@ def cpu_fact(name: str) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.partition("\t")[0] == name), "")
 
 
+def bf16_units() -> list[str]:
+    """What the processor multiplies bf16 with by itself; where there is nothing, torch does it number by number."""
+    known = (cpu_fact("flags") or cpu_fact("Features")).split()  # x86 and Arm
+    return [flag for flag in ("amx_bf16", "avx512_bf16", "bf16") if flag in known]
+
+
 def hardware() -> dict[str, str | int]:
     """Processor, cores, memory (GB) and whether the processor multiplies bf16 by itself."""
-    flags = cpu_fact("flags").split()
-    bf16 = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags]
     return {
         "processor": processor(),
         "cores": os.cpu_count() or 1,
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
-        "bf16": ", ".join(bf16) or "no",
+        "bf16": ", ".join(bf16_units()) or "no",
     }
 
 

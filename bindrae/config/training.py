@@ -95,8 +95,11 @@ class TrainingSettings(Settings):
         description="Share of the steps whose FAPE, distance and clash losses are computed; they cost a quarter of a "
         "step and teach the side chains little.",
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="Autocast of the network; geometry and losses stay fp32."
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "fp32",
+        description="Autocast of the network; geometry and losses stay fp32. auto takes bf16 where all devices of the "
+        "run multiply it by themselves (GPUs from Ampere on, processors with AMX or AVX-512 BF16), else fp32: other "
+        "processors take several times as long in bf16.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA where there is one.")
     processes: Count = Field(

@@ -22,7 +22,7 @@ from bindrae.progress import format_seconds, track
 from bindrae.training.checkpoint import keep_best, weights_of_epoch
 from bindrae.training.interrupt import REQUEUE_EXIT_CODE, Interrupt
 from bindrae.training.losses import LOSS_NAMES, weighted_total
-from bindrae.training.parallel import World, join_world
+from bindrae.training.parallel import World, join_world, pick_precision
 from bindrae.training.record import Record
 from bindrae.training.schedule import cosine_with_warmup
 from bindrae.training.state import TrainingState, earlier_run, fingerprint_of
@@ -111,6 +111,8 @@ def _train(
     else:
         training = validation = choose(training)
     fingerprint = fingerprint_of(model_settings, settings, [training, validation], world)
+    # Another machine may go on with the run: the fingerprint holds what was asked for.
+    settings = settings.model_copy(update={"precision": pick_precision(settings.precision, world)})
     found = earlier_run(run.checkpoints, fingerprint, fresh, restart_if_changed, world)
     state = TrainingState.start(model_settings, settings, world)
     if found is not None:

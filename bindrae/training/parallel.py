@@ -8,6 +8,7 @@ million parameters needs no overlap of computing and sending, and no wrapper tha
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
+from bindrae.environment import bf16_units
 from bindrae.errors import BindraeError
 
 T = TypeVar("T")
@@ -89,6 +91,29 @@ def pick_device(wanted: str, number: int = 0) -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise BindraeError("training.device is 'cuda', but torch sees no GPU", "set training.device to auto or cpu")
     return torch.device(f"cuda:{number}" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def pick_precision(wanted: str, world: World) -> str:
+    """The precision of a run; `auto` takes bf16 where the devices of all processes multiply it by themselves.
+
+    One that is asked for is taken as it is. If the leading process then has a processor that must make do without, it
+    says so.
+    """
+    if wanted not in ("auto", "bf16"):
+        return wanted
+    if world.device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = bool(bf16_units())
+    if wanted == "auto":
+        return "fp32" if world.any(not able) else "bf16"
+    if world.leads and not able:
+        print(
+            "train: training.precision is bf16, which this machine does not multiply by itself: steps take several "
+            "times as long as in fp32; set training.precision to auto or fp32",
+            file=sys.stderr,
+        )
+    return wanted
 
 
 def join_world(wanted_device: str, accumulate: int) -> World:
