@@ -35,6 +35,13 @@ def predict(
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed, other samples.")] = 0,
     refine: Annotated[bool, typer.Option("--refine/--no-refine", help="Remove clashes.")] = True,
+    geometry: Annotated[
+        bool,
+        typer.Option(
+            "--geometry/--no-geometry",
+            help="Let bonds and angles of the given backbone tell of chi1; not where it comes from another complex.",
+        ),
+    ] = True,
     fix: Annotated[
         str | None,
         typer.Option("--fix", help="Residues that keep their side chain: CHAIN:NUMBER[INSERTION],... or a file."),
@@ -80,6 +87,7 @@ def predict(
         temperature=temperature,
         seed=seed,
         refine=refine,
+        geometry=geometry,
         backbone="predicted" if backbone == "predicted" else "input",
         fix=tuple(parse_places(fix)) if fix is not None else (),
         only_pocket=only_pocket,

@@ -23,10 +23,15 @@ class RefinementSettings(Settings):
         "start.",
     )
     epochs: Annotated[int, Field(ge=0)] = Field(
-        2, description="Of each fit; 0 takes the networks of `start` as they are, and calibrates alone."
+        2, description="Of each fit; 0 takes the networks of `start` as they are."
+    )
+    strain_passes: Annotated[int, Field(ge=0)] = Field(
+        8,
+        description="Passes over all residues of the training side for the network of the backbone's geometry, which "
+        "does not depend on the model: it is fitted where `start` has none. 0 leaves it out.",
     )
     complexes: Count | None = Field(
-        None, description="Complexes of the training side to fit on, evenly over it; null takes all."
+        None, description="Complexes of the training side to fit the other networks on, evenly over it; null takes all."
     )
     calibration_complexes: Count = Field(
         200, description="Complexes of the validation side to calibrate on, evenly over it."
@@ -65,6 +70,10 @@ class PredictionSettings(Settings):
     )
     samples: Count = Field(1, description="Sets of side chains a complex, written as models; the first is the best.")
     refine: bool = Field(True, description="Choose side chains together and remove clashes.")
+    geometry: bool = Field(
+        True,
+        description="Let bonds and angles of the given backbone tell of chi1; not where it comes from another complex.",
+    )
     backbone: Literal["input", "predicted"] = Field(
         "input", description="input: N, CA, C, O stay as they are; predicted: as the model moves them."
     )

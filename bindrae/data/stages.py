@@ -38,9 +38,9 @@ VERSIONS: dict[str, int] = {
     "quality": 2,
     "train": 5,
     "join": 1,
-    "fit": 3,
-    "evaluate": 13,
-    "predict": 10,
+    "fit": 4,
+    "evaluate": 14,
+    "predict": 11,
     "report": 5,
 }
 """Version of each stage's code, passed to Snakemake as a parameter."""

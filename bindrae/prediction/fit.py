@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from bindrae.config import RefinementSettings
+from bindrae.data.dataset import ShardDataset
 from bindrae.data.layout import DataLayout, weights_file
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import write_sidecar
@@ -19,6 +21,7 @@ from bindrae.prediction.confidence import METADATA_KEY
 from bindrae.prediction.networks import RefinementNetworks, read_networks
 from bindrae.prediction.networks_fit import fit_networks
 from bindrae.prediction.side_pool import Side, gather_side
+from bindrae.prediction.strain_fit import fit_strain, gather_true_chi1
 from bindrae.training.initial import initial_weights
 
 
@@ -55,26 +58,30 @@ def run_fit(data: DataLayout, model: Path, output: Path, settings: RefinementSet
             answers.mkdir()
             return Side(data.root, model, name, most, answers)
 
+        if settings.strain_passes and networks.strain is None:
+            true = gather_true_chi1(ShardDataset(data, "train"), noise=True)
+            networks = replace(networks, strain=fit_strain(true, settings.strain_passes))
+            counts["backbones"] = len(true.chi1)
         if settings.epochs:
             training = side("train", settings.complexes)
-            networks, counts = fit_networks(training, processes, settings.epochs, networks)
-        assert networks is not None
+            networks, found = fit_networks(training, processes, settings.epochs, networks)
+            counts |= found
         networks = networks.as_stored()
         held_out = side("val", settings.calibration_complexes)
         judged = gather_side(partial(judge_trial, networks), held_out, processes, "calibrate")
-    found = _judge(judged)
+    judgement = _judge(judged)
     calibrations = calibrate(judged)
     output.parent.mkdir(parents=True, exist_ok=True)
     rewrite_metadata(model, networks.to_metadata() | {METADATA_KEY: calibrations.to_json()}, output)
-    facts: dict[str, Any] = {**counts, "calibration_complexes": len(judged), **found}
+    facts: dict[str, Any] = {**counts, "calibration_complexes": len(judged), **judgement}
     inputs = {"model": model} | ({} if settings.start is None else {"start": weights_file(settings.start)})
     recorded = settings.model_dump(mode="json", exclude={"fit"})
     write_sidecar(output, "fit", VERSIONS["fit"], recorded, inputs, facts, time.monotonic() - began)
 
 
-def _networks(settings: RefinementSettings) -> RefinementNetworks | None:
+def _networks(settings: RefinementSettings) -> RefinementNetworks:
     if settings.start is None:
-        return None
+        return RefinementNetworks()
     path = initial_weights(settings.start, "refinement.start")
     found = read_networks(path)
     if found is None:

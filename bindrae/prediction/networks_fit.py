@@ -1,4 +1,4 @@
-"""The fit of the networks of refinement.
+"""The fit of the networks of surroundings and of turns.
 
 Both networks are asked about side chains as refinement arranges them, and refinement asks both. So each is fitted
 twice: what surroundings are worth first with all others where the search puts them, how far to turn then with all
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -41,7 +42,7 @@ Example = TypeVar("Example")
 
 
 @torch.no_grad()
-def gather_choices(networks: RefinementNetworks | None, trial: Trial) -> Choice:
+def gather_choices(networks: RefinementNetworks, trial: Trial) -> Choice:
     """What residues choose from as the search arranges a complex, or after networks have chosen and turned."""
     made = _arranged(trial, networks)
     costs = made.costs()
@@ -63,11 +64,13 @@ def gather_turns(networks: RefinementNetworks, trial: Trial) -> list[TrueTurns]:
     return found
 
 
-def _arranged(trial: Trial, networks: RefinementNetworks | None) -> Arrangements:
+def _arranged(trial: Trial, networks: RefinementNetworks) -> Arrangements:
+    before = RefinementNetworks(strain=networks.strain)
     made = Arrangements(
-        trial.scene, trial.circle, trial.rotamers, weight=WEIGHT * OVERLAP_BESIDE_NETWORK, polish_weight=0.0
-    )
-    if networks is not None:
+        trial.scene, trial.circle, trial.rotamers, weight=WEIGHT * OVERLAP_BESIDE_NETWORK, polish_weight=0.0,
+        networks=before,
+    )  # fmt: skip
+    if networks.surroundings is not None:
         made.choose_in_place(networks)
     return made
 
@@ -128,9 +131,9 @@ def _batches(count: int, epochs: int, seed: int) -> Iterator[list[int]]:
 
 
 def fit_networks(
-    side: Side, processes: int, epochs: int, start: RefinementNetworks | None = None
+    side: Side, processes: int, epochs: int, start: RefinementNetworks
 ) -> tuple[RefinementNetworks, dict[str, int]]:
-    """Gather and fit, twice; or once from networks that are there.
+    """Gather and fit, twice; or once from networks that are there. That of the backbone's geometry stays as it is.
 
     Parameters
     ----------
@@ -140,8 +143,8 @@ def fit_networks(
         That gather.
     epochs : int
         Of each fit.
-    start : RefinementNetworks, optional
-        To go on from.
+    start : RefinementNetworks
+        To go on from; without one of surroundings, both are fitted from the start.
 
     Returns
     -------
@@ -155,8 +158,9 @@ def fit_networks(
         When no residue has a choice.
     """
     choices: list[Choice] = []
-    networks, rate, side_chains = start, _RATE if start is None else _RATE_FURTHER, 0
-    for arranged in ("arranged by search", "arranged by the networks")[start is not None :]:
+    networks, begun = start, start.surroundings is not None
+    rate, side_chains = _RATE_FURTHER if begun else _RATE, 0
+    for arranged in ("arranged by search", "arranged by the networks")[begun:]:
         choices += gather_side(partial(gather_choices, networks), side, processes, arranged)
         residues = sum(int(choice.residue[-1]) + 1 for choice in choices if len(choice.residue))
         if not residues:
@@ -164,18 +168,16 @@ def fit_networks(
                 "no residue has several open candidates", "more complexes are needed (refinement.complexes)"
             )
         print(f"what surroundings are worth, {arranged}: {residues:,} residues choose", flush=True)
-        first = SurroundingsNetwork() if start is None else start.surroundings
+        first = start.surroundings or SurroundingsNetwork()
         surroundings = fit_network(first, choices, choice_loss, epochs, rate=rate)
-        before = RefinementNetworks(surroundings, networks.turns if networks else None)
-        gathered = gather_side(partial(gather_turns, before), side, processes, "to turn")
+        networks = replace(networks, surroundings=surroundings)
+        gathered = gather_side(partial(gather_turns, networks), side, processes, "to turn")
         turns = [one for each in gathered for one in each]
         if not turns:  # a head without a distribution
-            networks = before
             continue
         side_chains = sum(len(true.turns) for true in turns)
         print(f"how far to turn: {side_chains:,} side chains", flush=True)
-        begun = start.turns if start is not None else None
-        fitted = fit_network(begun or TurnNetwork(), turns, turn_loss, epochs, rate=rate if begun else _RATE)
-        networks = RefinementNetworks(surroundings, fitted)
-    assert networks is not None
+        further = _RATE if start.turns is None else _RATE_FURTHER
+        fitted = fit_network(start.turns or TurnNetwork(), turns, turn_loss, epochs, rate=further)
+        networks = replace(networks, turns=fitted)
     return networks, {"complexes": len(side.dataset()), "choices": residues, "side_chains": side_chains}

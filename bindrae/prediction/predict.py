@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +36,7 @@ class PredictionOptions:
     temperature: float = 1.0  # of the draws: 1 as the model says
     seed: int = 0
     refine: bool = True
+    geometry: bool = True  # refinement lets bonds and angles of the given backbone tell of chi1
     backbone: Literal["input", "predicted"] = "input"
     fix: tuple[str, ...] = ()  # residues that keep their side chain, as A:45 or B:12A
     only_pocket: float | None = None  # rebuild only residues this near the ligand (A)
@@ -165,7 +166,10 @@ def _samples(
     rotamers = propose_rotamers(output, inputs, scene.movable) if wanted else None
     arrangements = None
     if options.refine and rotamers is not None:
-        arrangements = Arrangements(scene, circle, rotamers, seed=options.seed, networks=predictor.networks)
+        networks = predictor.networks
+        if networks is not None and not options.geometry:
+            networks = replace(networks, strain=None)
+        arrangements = Arrangements(scene, circle, rotamers, seed=options.seed, networks=networks)
     samples = []
     for number in range(options.samples):
         rng = np.random.default_rng((options.seed, number))

@@ -26,6 +26,7 @@ from bindrae.prediction.reach import reach_partners
 from bindrae.prediction.rotamers import WITHIN, HeadInputs, Rotamers, chi1_probability, density_around, wrap
 from bindrae.prediction.scene import Scene, build_unrefined
 from bindrae.prediction.search import best_combination, costs_in_place, sample_arrangements
+from bindrae.prediction.strain import weigh
 from bindrae.prediction.surroundings import OPEN_NATS, SurroundingsNetwork
 from bindrae.prediction.turns import Turnable, TurnNetwork, best_turns, log_density, tell
 from bindrae.structure.torsions import CHI1
@@ -87,7 +88,8 @@ class Arrangements:
     seed : int
         Of the search.
     networks : RefinementNetworks, optional
-        Say what a side chain's surroundings are worth, and how far it should turn; overlaps then count less.
+        Say what a side chain's surroundings are worth, and how far it should turn; overlaps then count less. And what
+        the geometry of a given backbone tells of chi1.
     """
 
     @torch.no_grad()
@@ -103,6 +105,9 @@ class Arrangements:
     ) -> None:
         self.scene, self.polish_weight, self.networks = scene, polish_weight, networks
         rotamers = reach_partners(scene, circle, rotamers)
+        if networks is not None and networks.strain is not None and scene.strained is not None:
+            rotamers = weigh(rotamers, scene.strained, networks.strain)
+        asks = networks is not None and networks.surroundings is not None
         first_alone = torch.arange(rotamers.chi.shape[1]) == 0
         there = torch.isfinite(rotamers.log_p) & (scene.movable.unsqueeze(-1) | first_alone)
         row, place = torch.nonzero(there, as_tuple=True)
@@ -112,11 +117,11 @@ class Arrangements:
         self.xyz, self.mask = scene.build(self.circle, row)
         self.energies = candidate_energies(
             self.xyz.double().numpy(), self.mask.numpy(), self.row, -self.surprise, scene.aatype.numpy(),
-            scene.linked.numpy(), scene.obstacles, weight if networks is None else weight * OVERLAP_BESIDE_NETWORK,
+            scene.linked.numpy(), scene.obstacles, weight * OVERLAP_BESIDE_NETWORK if asks else weight,
         )  # fmt: skip
         self.state = best_combination(self.energies, seed)
         self.added = np.zeros_like(self.surprise)  # by the network (nats)
-        if networks is not None:
+        if networks is not None and asks:
             self.choose_in_place(networks)
 
     def costs(self) -> np.ndarray:
@@ -171,6 +176,7 @@ class Arrangements:
         mostly find arrangements that the answers were not given for. From the second time on the others are turned
         already, and those that are not sure stand where the last answers have them.
         """
+        assert networks.surroundings is not None
         for _ in range(_ROUNDS):
             costs = self.costs()
             standing = self.standing_turned(networks, costs)

@@ -10,7 +10,9 @@ import argparse
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -151,6 +153,10 @@ def crystal(trial: Trial) -> Refined:
     return Refined(circle, trial.sample["atom14"], trial.sample["atom14_mask"])
 
 
+def _refined(trial: Trial, **how: Any) -> Refined:
+    return refine_chis(trial.scene, trial.circle, trial.rotamers, **how)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bindrae.prediction.tune", description=__doc__)
@@ -169,21 +175,19 @@ def main() -> None:
     networks = read_networks(given.model)
     rows: dict[str, Callable[[Trial], Refined]] = {"crystal": crystal, "model alone": Trial.unrefined}
     if networks is not None:
-        rows["refined without networks"] = lambda trial: refine_chis(trial.scene, trial.circle, trial.rotamers)
-        if networks.turns is not None:
-            unturned = replace(networks, turns=None)
-            rows["refined without turns"] = lambda trial: refine_chis(
-                trial.scene, trial.circle, trial.rotamers, networks=unturned
-            )
+        rows["refined without networks"] = _refined
+        without = {
+            name: replace(networks, **{part: None})
+            for name, part in (("turns", "turns"), ("geometry", "strain"))
+            if getattr(networks, part) is not None
+        }
+        for name, fewer in without.items():
+            rows[f"refined without {name}"] = partial(_refined, networks=fewer)
     for weight in map(float, given.weights.split(",")):
         for polish in map(float, given.polish.split(",")):
-
-            def refined(trial: Trial, weight: float = weight, polish: float = polish) -> Refined:
-                return refine_chis(
-                    trial.scene, trial.circle, trial.rotamers, weight=weight, polish_weight=polish, networks=networks
-                )
-
-            rows[f"refined, {weight:g} and {polish:g}"] = refined
+            rows[f"refined, {weight:g} and {polish:g}"] = partial(
+                _refined, weight=weight, polish_weight=polish, networks=networks
+            )
     print(f"{len(trials)} complexes, side {given.side}\n")
     print(figures_table(trials, rows))
 

@@ -227,7 +227,7 @@ def test_nothing_is_dropped_but_while_fitting() -> None:
 def test_choices_are_of_residues_with_several_open_candidates(predictor: Predictor) -> None:
     trial = try_sample(predictor.model, "x", random_sample(60, 5))
     network = random_network()
-    choice = gather_choices(None, trial)
+    choice = gather_choices(RefinementNetworks(), trial)
     made = Arrangements(trial.scene, trial.circle, trial.rotamers, weight=WEIGHT * OVERLAP_BESIDE_NETWORK)
     costs = made.costs()
     asked = made.open_candidates(costs)

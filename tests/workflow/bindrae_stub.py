@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-FLAGS = ("--restart-if-changed", "--refine", "--no-refine")
+FLAGS = ("--restart-if-changed", "--refine", "--no-refine", "--geometry", "--no-geometry")
 command, *rest = [argument for argument in sys.argv[1:] if argument not in FLAGS]
 if command == "predict":
     rest = ["entries", *rest]

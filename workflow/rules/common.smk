@@ -155,6 +155,7 @@ def prediction_options() -> list[str]:
     return [
         f"--samples {wanted.samples}",
         "--refine" if wanted.refine else "--no-refine",
+        "--geometry" if wanted.geometry else "--no-geometry",
         f"--backbone {wanted.backbone}",
     ]
 
