@@ -39,7 +39,7 @@ def predict(
         bool,
         typer.Option(
             "--geometry/--no-geometry",
-            help="Let bonds and angles of the given backbone tell of chi1; not where it comes from another complex.",
+            help="Let bonds and angles of the given backbone tell of chi1; they remember the side chains it had.",
         ),
     ] = True,
     fix: Annotated[

@@ -72,7 +72,7 @@ class PredictionSettings(Settings):
     refine: bool = Field(True, description="Choose side chains together and remove clashes.")
     geometry: bool = Field(
         True,
-        description="Let bonds and angles of the given backbone tell of chi1; not where it comes from another complex.",
+        description="Let bonds and angles of the given backbone tell of chi1; they remember the side chains it had.",
     )
     backbone: Literal["input", "predicted"] = Field(
         "input", description="input: N, CA, C, O stay as they are; predicted: as the model moves them."
