@@ -105,8 +105,8 @@ class Arrangements:
     ) -> None:
         self.scene, self.polish_weight, self.networks = scene, polish_weight, networks
         rotamers = reach_partners(scene, circle, rotamers)
-        if networks is not None and networks.strain is not None and scene.strained is not None:
-            rotamers = weigh(rotamers, scene.strained, networks.strain)
+        if networks is not None and networks.strain is not None and (strained := scene.strained) is not None:
+            rotamers = weigh(rotamers, strained, networks.strain)
         asks = networks is not None and networks.surroundings is not None
         first_alone = torch.arange(rotamers.chi.shape[1]) == 0
         there = torch.isfinite(rotamers.log_p) & (scene.movable.unsqueeze(-1) | first_alone)

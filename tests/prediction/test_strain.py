@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,13 @@ from prediction_cases import random_strain
 
 from bindrae.chem import residues as aa
 from bindrae.errors import BindraeError
+from bindrae.evaluation.noise_trial import answer
 from bindrae.geometry.backbone_strain import NAMES, BackboneStrain
 from bindrae.model.export import rewrite_metadata
 from bindrae.prediction.networks import RefinementNetworks, read_networks
 from bindrae.prediction.predict import PredictionOptions, Predictor, predict_complex
 from bindrae.prediction.refine import Arrangements
+from bindrae.prediction.rotamers import run_model
 from bindrae.prediction.strain import BINS, Strained, StrainNetwork, between_bins, weigh
 from bindrae.prediction.strain_fit import TrueChi1, fit_strain, nats_by_strain, true_chi1_of
 from bindrae.prediction.surroundings import SurroundingsNetwork
@@ -98,10 +101,20 @@ def test_refinement_asks_it_of_a_given_backbone_alone(trial: Trial) -> None:
     networks = RefinementNetworks(strain=random_strain())
     plain = Arrangements(trial.scene, trial.circle, trial.rotamers)
     asked = Arrangements(trial.scene, trial.circle, trial.rotamers, networks=networks)
-    moved = Arrangements(replace(trial.scene, strained=None), trial.circle, trial.rotamers, networks=networks)
+    moved = Arrangements(replace(trial.scene, backbone=None), trial.circle, trial.rotamers, networks=networks)
     assert abs(asked.surprise - plain.surprise).max() > 0.1
     assert (moved.surprise == plain.surprise).all()
     assert not asked.added.any()
+
+
+def test_a_trial_with_noise_asks_it_of_the_backbone_that_was_given_alone(predictor: Predictor) -> None:
+    """As `bindrae predict` does: the moved backbone has ideal bonds and angles."""
+    loud = random_strain()
+    loud.last.weight.mul_(20.0)
+    sample, network = random_sample(40, 6), partial(run_model, predictor.model)
+    plain, asked = (answer(network, "x", sample, networks) for networks in (None, RefinementNetworks(strain=loud)))
+    assert (asked.on_predicted[0] == plain.on_predicted[0]).all()
+    assert (asked.on_input[0] != plain.on_input[0]).any()
 
 
 def test_a_prediction_can_leave_it_out(predictor: Predictor, protein: Path) -> None:
