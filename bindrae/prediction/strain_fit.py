@@ -13,7 +13,8 @@ from bindrae.chem import residues as aa
 from bindrae.data.batch import Sample
 from bindrae.data.dataset import ShardDataset
 from bindrae.geometry.backbone_strain import backbone_strain
-from bindrae.geometry.rigid import add_rigid_noise, build_frames_from_3_points
+from bindrae.geometry.rigid import add_rigid_noise, apply, build_frames_from_3_points, invert_apply
+from bindrae.prediction.rotamers import wrap
 from bindrae.prediction.strain import BINS, Strained, StrainNetwork
 from bindrae.progress import track
 
@@ -59,8 +60,7 @@ def _noisy(backbone: Tensor, generator: torch.Generator) -> Tensor:
     frames = build_frames_from_3_points(*backbone[:, :3].unbind(1))
     degrees, angstrom = (widest * width for widest in _WIDEST_RIGID)
     R, t = add_rigid_noise(*frames, degrees, angstrom, generator=generator)
-    local = (backbone - frames[1].unsqueeze(1)) @ frames[0]
-    return local @ R.transpose(-1, -2) + t.unsqueeze(1)
+    return apply((R, t), invert_apply(frames, backbone))
 
 
 def gather_true_chi1(dataset: ShardDataset, noise: bool, seed: int = 0) -> TrueChi1:
@@ -79,7 +79,7 @@ def gather_true_chi1(dataset: ShardDataset, noise: bool, seed: int = 0) -> TrueC
 def chi1_loss(network: StrainNetwork, true: TrueChi1, told: Tensor) -> Tensor:
     """Mean cross-entropy of a narrow distribution around the true chi1 (nats)."""
     centres = (torch.arange(BINS) + 0.5) * (2 * math.pi / BINS)
-    away = torch.remainder(true.chi1.unsqueeze(-1) - centres + math.pi, 2 * math.pi) - math.pi
+    away = wrap(true.chi1.unsqueeze(-1) - centres)
     wanted = torch.softmax(-0.5 * (away / _BLUR) ** 2, -1)
     return -(wanted * network(true.residues, told)).sum(-1).mean()
 
