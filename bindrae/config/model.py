@@ -57,6 +57,11 @@ class ModelSettings(Settings):
         description="Sweeps after the first pass, in which the residues are asked again in three groups in turn, each "
         "shown the side chains of all others. 0 builds a network that can be shown none.",
     )
+    backbone_geometry: bool = Field(
+        True,
+        description="Bond lengths, angles and planarity of the given backbone tell of chi1, by a network that is "
+        "fitted before the training.",
+    )
     d_plm: Annotated[int, Field(ge=0)] = Field(
         0, description="Width of the language-model embedding; follows embed.plm, leave it out."
     )

@@ -25,13 +25,8 @@ class RefinementSettings(Settings):
     epochs: Annotated[int, Field(ge=0)] = Field(
         2, description="Of each fit; 0 takes the networks of `start` as they are."
     )
-    strain_passes: Annotated[int, Field(ge=0)] = Field(
-        8,
-        description="Passes over all residues of the training side for the network of the backbone's geometry, which "
-        "does not depend on the model: it is fitted where `start` has none. 0 leaves it out.",
-    )
     complexes: Count | None = Field(
-        None, description="Complexes of the training side to fit the other networks on, evenly over it; null takes all."
+        None, description="Complexes of the training side to fit the networks on, evenly over it; null takes all."
     )
     calibration_complexes: Count = Field(
         200, description="Complexes of the validation side to calibrate on, evenly over it."

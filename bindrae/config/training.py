@@ -78,6 +78,16 @@ class TrainingSettings(Settings):
     noise_wide_translation_angstrom: Annotated[float, Field(ge=0.0)] = Field(
         0.5, description="Widest translation noise (A)."
     )
+    geometry_passes: Annotated[int, Field(ge=0)] = Field(
+        8,
+        description="Passes over the backbones of the training side for the network of `model.backbone_geometry`, "
+        "before the training; it stays that of `init` where this has one. 0 leaves it saying nothing.",
+    )
+    geometry_untold_fraction: Fraction = Field(
+        0.15,
+        description="Share of the complexes whose backbone's bond lengths and angles are not read, so that the model "
+        "knows to do without.",
+    )
     shown_fraction: Fraction = Field(
         0.6,
         description="Share of the steps that train with some of the side chains shown and the others predicted, "

@@ -44,6 +44,9 @@ class IPABatch:
     N: Tensor  # [B, N, 3] angstrom
     Ca: Tensor  # [B, N, 3]
     C: Tensor  # [B, N, 3]
+    oxygen: Tensor  # [B, N, 3] O
+    has_oxygen: Tensor  # [B, N] bool, residues whose O is given
+    geometry: Tensor  # [B] bool, whether bond lengths and angles of the backbone may be read
     aatype: Tensor  # [B, N] int64, 0-20
     residue_index: Tensor  # [B, N] int64, row in the whole residue table
     chain_index: Tensor  # [B, N] int64
@@ -145,6 +148,7 @@ def collate_ipa_batch(samples: list[tuple[str, Sample]]) -> IPABatch:
     n_residues = [len(item["aatype"]) for item in items]
     node_mask = _mask(n_residues)
     atom14 = stack("atom14")
+    atom14_mask = stack("atom14_mask")
     backbone = atom14[:, :, : aa.SLOT_O].clone()
     backbone[~node_mask] = torch.tensor([[-0.5, 1.4, 0.0], [0.0, 0.0, 0.0], [1.5, 0.0, 0.0]])
     aatype = stack("aatype", torch.int64)
@@ -154,6 +158,9 @@ def collate_ipa_batch(samples: list[tuple[str, Sample]]) -> IPABatch:
         N=backbone[:, :, 0],
         Ca=backbone[:, :, 1],
         C=backbone[:, :, 2],
+        oxygen=atom14[:, :, aa.SLOT_O],
+        has_oxygen=atom14_mask[:, :, aa.SLOT_O],
+        geometry=torch.ones(len(samples), dtype=torch.bool),
         aatype=aatype,
         residue_index=stack("residue_index"),
         chain_index=stack("chain_index", torch.int64),
@@ -168,7 +175,7 @@ def collate_ipa_batch(samples: list[tuple[str, Sample]]) -> IPABatch:
         w_res=stack("w_res"),
         contact=stack("contact"),
         atom14=atom14,
-        atom14_mask=stack("atom14_mask"),
+        atom14_mask=atom14_mask,
         bfactor=stack("bfactor", torch.float32),
         ligand_xyz=stack("ligand_xyz"),
         ligand_radius=atom_radii(stack("ligand_element")),

@@ -36,11 +36,11 @@ VERSIONS: dict[str, int] = {
     "split": 2,
     "shards": 3,
     "quality": 2,
-    "train": 5,
+    "train": 6,
     "join": 1,
-    "fit": 4,
-    "evaluate": 14,
-    "predict": 11,
+    "fit": 5,
+    "evaluate": 15,
+    "predict": 12,
     "report": 5,
 }
 """Version of each stage's code, passed to Snakemake as a parameter."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bindrae.geometry.dihedral import dihedral_circle
 from bindrae.geometry.rigid import safe_norm
 
 NAMES = ("N-CA-C", "C-N-CA", "CA-C-N", "CA-C-O", "O-C-N", "N-CA", "CA-C", "C-O", "C-N", "omega", "O out of plane")
@@ -26,9 +27,9 @@ _MOST = 5.0  # units; what is farther off is no geometry
 class BackboneStrain:
     """How far the backbone of N residues is from the usual."""
 
-    values: Tensor  # [N, 11] in units of their spread, in [-5, 5]; 0 where unknown
-    known: Tensor  # [N, 11] bool
-    torsions: Tensor  # [N, 3, 2] (sin, cos) of phi, psi, omega; 0 where undefined
+    values: Tensor  # [..., N, 11] in units of their spread, in [-5, 5]; 0 where unknown
+    known: Tensor  # [..., N, 11] bool
+    torsions: Tensor  # [..., N, 3, 2] (sin, cos) of phi, psi, omega; 0 where undefined
 
 
 def backbone_strain(backbone: Tensor, there: Tensor, linked: Tensor) -> BackboneStrain:
@@ -37,22 +38,23 @@ def backbone_strain(backbone: Tensor, there: Tensor, linked: Tensor) -> Backbone
     Parameters
     ----------
     backbone : Tensor
-        [N, 4, 3] N, CA, C, O (A).
+        [..., N, 4, 3] N, CA, C, O (A).
     there : Tensor
-        [N, 4] bool, atoms that are given; N, CA and C must be.
+        [..., N, 4] bool, atoms that are given; of a residue without N, CA and C nothing is known.
     linked : Tensor
-        [N] bool, peptide bond to the next row.
+        [..., N] bool, peptide bond to the next row.
     """
-    n, ca, c, o = backbone.unbind(1)
-    has_o = there[:, 3]
-    after = linked.clone()
-    after[-1:] = False
-    before = torch.cat([torch.zeros_like(after[:1]), after[:-1]])
-    next_n, next_ca, last_c = (torch.roll(x, shift, 0) for x, shift in ((n, -1), (ca, -1), (c, 1)))
-    psi, omega, phi = _dihedral(n, ca, c, next_n), _dihedral(ca, c, next_n, next_ca), _dihedral(last_c, n, ca, c)
-    off_plane = torch.remainder(omega + torch.pi / 2, torch.pi) - torch.pi / 2  # of cis and trans alike
-    o_off_plane = torch.remainder(_dihedral(n, ca, c, o) - psi, 2 * torch.pi) - torch.pi
-    always = torch.ones_like(after)
+    n, ca, c, o = backbone.unbind(-2)
+    always = there[..., :3].all(-1)
+    has_o = always & there[..., 3]
+    after = linked & always & torch.roll(always, -1, -1)
+    after[..., -1:] = False
+    before = torch.cat([torch.zeros_like(after[..., :1]), after[..., :-1]], -1)
+    next_n, next_ca, last_c = (torch.roll(x, shift, -2) for x, shift in ((n, -1), (ca, -1), (c, 1)))
+    psi, omega, of_o = (dihedral_circle(*x) for x in ((n, ca, c, next_n), (ca, c, next_n, next_ca), (n, ca, c, o)))
+    phi = dihedral_circle(last_c, n, ca, c)
+    off_plane = torch.remainder(_angle_of(omega) + torch.pi / 2, torch.pi) - torch.pi / 2  # of cis and trans alike
+    o_off_plane = torch.remainder(_angle_of(of_o) - _angle_of(psi), 2 * torch.pi) - torch.pi
     measured = (
         (_angle(n, ca, c), always),
         (_angle(last_c, n, ca), before),
@@ -67,9 +69,9 @@ def backbone_strain(backbone: Tensor, there: Tensor, linked: Tensor) -> Backbone
         (torch.rad2deg(o_off_plane), after & has_o),
     )
     known = torch.stack([mask for _, mask in measured], -1)
-    units = (torch.stack([value for value, _ in measured], -1) - _USUAL) / _UNIT
-    torsions = torch.stack([phi, psi, omega], -1)
-    circle = torch.stack([torsions.sin(), torsions.cos()], -1) * torch.stack([before, after, after], -1).unsqueeze(-1)
+    usual, unit = _USUAL.to(n), _UNIT.to(n)
+    units = (torch.stack([value for value, _ in measured], -1) - usual) / unit
+    circle = torch.stack([phi, psi, omega], -2) * torch.stack([before, after, after], -1).unsqueeze(-1)
     return BackboneStrain(torch.where(known, units, 0.0).clamp(-_MOST, _MOST), known, circle)
 
 
@@ -79,8 +81,6 @@ def _angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return torch.rad2deg(torch.atan2(safe_norm(torch.linalg.cross(u, v)), (u * v).sum(-1)))
 
 
-def _dihedral(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """Radians, by the sign convention of IUPAC."""
-    first, axis, last = b - a, c - b, d - c
-    left, right = torch.linalg.cross(first, axis), torch.linalg.cross(axis, last)
-    return torch.atan2(safe_norm(axis) * (first * right).sum(-1), (left * right).sum(-1))
+def _angle_of(circle: Tensor) -> Tensor:
+    """Radians of (sin, cos)."""
+    return torch.atan2(*circle.unbind(-1))

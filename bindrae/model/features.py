@@ -10,8 +10,9 @@ from torch import Tensor
 
 from bindrae.chem import residues as aa
 from bindrae.data.batch import IPABatch
+from bindrae.geometry.dihedral import dihedral_circle
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
-from bindrae.geometry.rigid import Frames, apply, build_frames_from_3_points, safe_norm
+from bindrae.geometry.rigid import Frames, apply, build_frames_from_3_points, invert_apply
 from bindrae.structure.torsions import CHI1
 
 # psi that places O where the next residue is missing: that of an extended chain.
@@ -42,23 +43,6 @@ def _make_gamma_places(device: torch.device) -> Tensor:
     still = torch.eye(3, device=device).expand(3, 3, 3), torch.zeros(3, 3, device=device)
     leucine = torch.full((3,), aa.TYPE_OF_NAME["LEU"], device=device)
     return torsions_to_atoms(still, torsions, leucine)[0][:, aa.SLOT_CB + 1]
-
-
-def dihedral_circle(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """(sin, cos) of the torsion about b-c; (0, 0) where the atoms are collinear, with finite gradients.
-
-    Parameters
-    ----------
-    a, b, c, d : Tensor
-        [..., 3].
-    """
-    axis = c - b
-    axis = axis / safe_norm(axis).unsqueeze(-1)
-    v, w = a - b, d - c
-    v = v - (v * axis).sum(-1, keepdim=True) * axis
-    w = w - (w * axis).sum(-1, keepdim=True) * axis
-    scale = (safe_norm(v, 1e-4) * safe_norm(w, 1e-4)).unsqueeze(-1)
-    return torch.stack([(torch.linalg.cross(axis, v) * w).sum(-1), (v * w).sum(-1)], dim=-1) / scale
 
 
 def backbone_torsions(N: Tensor, CA: Tensor, C: Tensor, linked: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,7 +113,7 @@ def centre_batch(batch: IPABatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tenso
         When an input coordinate is not a number, with the complexes' ids.
     """
     mask = batch.node_mask.unsqueeze(-1)
-    for name in ("N", "Ca", "C", "lig_points", "esm"):
+    for name in ("N", "Ca", "C", "oxygen", "lig_points", "esm"):
         finite = torch.isfinite(getattr(batch, name)).flatten(1).all(1)
         if not finite.all():
             bad = [i for i, ok in zip(batch.pdb_ids, finite.tolist(), strict=True) if not ok]
@@ -144,18 +128,14 @@ def centre_batch(batch: IPABatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tenso
     return moved(batch.N), moved(batch.Ca), moved(batch.C), batch.lig_points - origin, origin
 
 
-def rebuild_backbone(frames: Frames, noisy: Frames, N: Tensor, CA: Tensor, C: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def rebuild_backbone(frames: Frames, noisy: Frames, *atoms: Tensor) -> tuple[Tensor, ...]:
     """Backbone atoms carried along when each residue's frame is moved.
 
     Parameters
     ----------
     frames, noisy : frames
         Before and after.
-    N, CA, C : Tensor
-        [B, N, 3] atoms before (A).
+    *atoms : Tensor
+        [B, N, 3] each, before (A).
     """
-    R, t = frames
-    points = torch.stack([N, CA, C], dim=2)
-    local = (R.transpose(-1, -2).unsqueeze(2) @ (points - t.unsqueeze(2)).unsqueeze(-1)).squeeze(-1)
-    moved = apply(noisy, local)
-    return moved[:, :, 0], moved[:, :, 1], moved[:, :, 2]
+    return apply(noisy, invert_apply(frames, torch.stack(atoms, dim=2))).unbind(2)

@@ -135,6 +135,9 @@ class ChiHead(nn.Module):
 class MultimodalHead(ChiHead):
     """Distributions from one representation of each residue.
 
+    What it is given of a residue may be wider by the number of bins: the rest are logarithms that are added to those of
+    the distribution of chi1.
+
     Parameters
     ----------
     c_s : int
@@ -146,7 +149,7 @@ class MultimodalHead(ChiHead):
         super().__init__()
         if bins % 2:
             raise ValueError(f"chi_bins must be even, not {bins}")
-        self.bins = bins
+        self.c_s, self.bins = c_s, bins
         self.backbone = TorsionHead(c_s)
         self.types = nn.Embedding(aa.N_TYPES, c_s)
         self.hidden = nn.Sequential(nn.LayerNorm(c_s), nn.Linear(c_s, c_s), nn.GELU())
@@ -159,18 +162,22 @@ class MultimodalHead(ChiHead):
 
     def torsions(self, s: Tensor, known: Tensor, aatype: Tensor) -> TorsionPrediction:
         """As `ChiHead.torsions`."""
-        out: TorsionPrediction = self.backbone(s, known, aatype, None)
+        out: TorsionPrediction = self.backbone(s[..., : self.c_s], known, aatype, None)
         return out
 
     def prepare(self, s: Tensor, aatype: Tensor) -> Tensor:
         """As `ChiHead.prepare`."""
-        out: Tensor = self.hidden(s + self.types(aatype))
-        return out
+        said: Tensor = self.hidden(s[..., : self.c_s] + self.types(aatype))
+        return torch.cat([said, s[..., self.c_s :]], dim=-1)
 
     def ask(self, k: int, prepared: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """As `ChiHead.ask`."""
-        x = prepared + self.previous[k](before.to(prepared.dtype)) if k else prepared
+        x, gain = prepared[..., : self.c_s], prepared[..., self.c_s :]
+        if k:
+            x = x + self.previous[k](before.to(x.dtype))
         logits, offset = self.output[k](x).float().chunk(2, dim=-1)
+        if not k and gain.shape[-1]:
+            logits = logits + gain.float()
         return logits, torch.tanh(offset) * (math.pi / self.bins)
 
 

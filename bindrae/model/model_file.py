@@ -64,7 +64,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Decoder:
             f"{path} is not a BINDRAE Stage-1 model (format {about.get('format')!r})",
             f"this version reads {FORMAT} and {ENSEMBLE_FORMAT}",
         )
-    settings = parse_settings(ModelSettings, about["settings"], str(path))
+    # Files from before there was this setting have no such part.
+    settings = parse_settings(ModelSettings, {"backbone_geometry": False} | about["settings"], str(path))
     if about["format"] == FORMAT:
         model: Decoder = _build(path, settings, shapes_in(path))
     else:

@@ -12,6 +12,7 @@ from bindrae.chem import residues as aa
 from bindrae.chem.probes import N_TOKEN_TYPES, TYPE_NAMES
 from bindrae.config import ModelSettings
 from bindrae.data.batch import IPABatch
+from bindrae.geometry.backbone_strain import backbone_strain
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
 from bindrae.geometry.rigid import Frames
 from bindrae.model.context import GROUPS, KnownSidechains, SidechainContext, can_be_shown
@@ -20,6 +21,7 @@ from bindrae.model.features import Backbone, backbone_features, centre_batch
 from bindrae.model.heads import MultimodalHead, TorsionHead, TorsionPrediction
 from bindrae.model.ligand_condition import create_ligand_conditioner
 from bindrae.model.local import Neighbours, ResidueEdges, TokenEdges, residue_neighbours, token_neighbours
+from bindrae.model.strain import BackboneGeometry, Strained
 from bindrae.model.trunk import Edges, TrunkLayer
 from bindrae.structure.torsions import CHI1
 
@@ -42,6 +44,7 @@ class Placed(NamedTuple):
     tokens: Tokens
     residues: Neighbours | None  # of each residue; None where the model looks at none
     near_tokens: Neighbours | None
+    strained: Strained | None  # None where the model reads no bond lengths and angles
     origin: Tensor  # [B, 1, 3] what was subtracted (angstrom)
 
 
@@ -52,6 +55,7 @@ class Embedded(NamedTuple):
     z: tuple[Tensor, Tensor]  # edge factors, [B, N, rank, c_z] each
     residue_edges: Edges | None
     token_edges: Edges | None
+    chi1_gain: Tensor | None  # [B, N, bins] what the backbone's geometry adds to the logarithms of chi1's distribution
 
 
 @dataclass
@@ -100,6 +104,7 @@ class Stage1(nn.Module):
         c_s = settings.c_s
         self.residue_type = nn.Embedding(aa.N_TYPES, c_s)
         self.backbone_torsions = nn.Linear(9, c_s)
+        self.geometry = BackboneGeometry(c_s) if settings.backbone_geometry else None
         self.adapter = ESMAdapter(settings.d_plm, c_s) if settings.d_plm else None
         self.edges = create_edge_embedder(
             c_s, settings.c_z, settings.z_rank, settings.num_rbf, settings.edge_neighbours
@@ -187,7 +192,7 @@ class Stage1(nn.Module):
         Returns
         -------
         s : Tensor
-            [B, N, c_s], what the head is to be given.
+            [B, N, c], what the head is to be given.
         frames : frames
             In centred coordinates.
 
@@ -218,8 +223,8 @@ class Stage1(nn.Module):
         return s, frames
 
     def _trunk(self, batch: IPABatch, backbone: Backbone, tokens: Tokens, seen: Embedded) -> tuple[Tensor, Frames]:
-        """[B, N, c_s] as the head takes them, and frames in centred coordinates."""
-        s, z, residue_edges, token_edges = seen
+        """[B, N, c] as the head takes them, and frames in centred coordinates."""
+        s, z, residue_edges, token_edges, gain = seen
         frames = backbone.frames
         step = int(self.step)
 
@@ -234,13 +239,21 @@ class Stage1(nn.Module):
         for number, layer in enumerate(self.layers, start=1):
             s, frames, residue_edges = layer(s, frames, z, batch.node_mask, residue_edges, token_edges)
             s = condition(s, number)
-        return s + self.residue_type(batch.aatype), frames
+        s = s + self.residue_type(batch.aatype)
+        return s if gain is None else torch.cat([s, gain], dim=-1), frames
 
     def _embed(self, batch: IPABatch, placed: Placed) -> Embedded:
         """What does not change from pass to pass."""
         backbone = placed.backbone
         known = torch.cat([backbone.torsions.flatten(-2), backbone.defined.to(backbone.torsions.dtype)], dim=-1)
         s = self.residue_type(batch.aatype) + self.backbone_torsions(known)
+        chi1_gain: Tensor | None = None
+        if self.geometry is not None:
+            assert placed.strained is not None
+            gain = self.geometry.gain(placed.strained, batch.node_mask & batch.geometry.unsqueeze(-1))
+            s = s + self.geometry(gain)
+            if isinstance(self.head, MultimodalHead):
+                chi1_gain = self.geometry.at(gain, self.head.centres)
         if self.adapter is not None:
             if batch.esm.shape[-1] != self.settings.d_plm:
                 raise ValueError(
@@ -255,7 +268,7 @@ class Stage1(nn.Module):
             residue_edges = self.residue_edges(placed.residues)
         if self.token_edges is not None and placed.near_tokens is not None:
             token_edges = self.token_edges(placed.near_tokens)
-        return Embedded(s, (z_f1, z_f2), residue_edges, token_edges)
+        return Embedded(s, (z_f1, z_f2), residue_edges, token_edges, chi1_gain)
 
     def _shown(self, seen: Embedded, known: KnownSidechains | None, batch: IPABatch, backbone: Backbone) -> Embedded:
         """What a pass is given when side chains are shown."""
@@ -281,6 +294,7 @@ def place(batch: IPABatch, settings: ModelSettings) -> Placed:
     tokens = Tokens(points, features, _tokens_read(batch, settings.ligand_tokens))
     residues: Neighbours | None = None
     near_tokens: Neighbours | None = None
+    strained: Strained | None = None
     with torch.autocast(N.device.type, enabled=False):
         backbone = backbone_features(N, CA, C, batch.linked, batch.aatype)
         if settings.local_neighbours:
@@ -289,7 +303,15 @@ def place(batch: IPABatch, settings: ModelSettings) -> Placed:
             )
         if settings.ligand_neighbours and points.shape[1]:
             near_tokens = token_neighbours(backbone, *tokens, settings.ligand_neighbours)
-    return Placed(backbone, tokens, residues, near_tokens, origin)
+        if settings.backbone_geometry:
+            strained = _strained(batch, N, CA, C, batch.oxygen - origin)
+    return Placed(backbone, tokens, residues, near_tokens, strained, origin)
+
+
+def _strained(batch: IPABatch, N: Tensor, CA: Tensor, C: Tensor, oxygen: Tensor) -> Strained:
+    there = torch.stack([*[batch.node_mask] * 3, batch.node_mask & batch.has_oxygen], dim=-1)
+    strain = backbone_strain(torch.stack([N, CA, C, oxygen], dim=-2).float(), there, batch.linked)
+    return Strained.of(strain, batch.aatype, batch.linked)
 
 
 def _tokens_read(batch: IPABatch, wanted: str) -> Tensor:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from bindrae.config import RefinementSettings
-from bindrae.data.dataset import ShardDataset
 from bindrae.data.layout import DataLayout, weights_file
 from bindrae.data.stages import VERSIONS
 from bindrae.data.storage import write_sidecar
@@ -21,7 +19,6 @@ from bindrae.prediction.confidence import METADATA_KEY
 from bindrae.prediction.networks import RefinementNetworks, read_networks
 from bindrae.prediction.networks_fit import fit_networks
 from bindrae.prediction.side_pool import Side, gather_side
-from bindrae.prediction.strain_fit import fit_strain, gather_true_chi1
 from bindrae.training.initial import initial_weights
 
 
@@ -58,10 +55,6 @@ def run_fit(data: DataLayout, model: Path, output: Path, settings: RefinementSet
             answers.mkdir()
             return Side(data.root, model, name, most, answers)
 
-        if settings.strain_passes and networks.strain is None:
-            true = gather_true_chi1(ShardDataset(data, "train"), noise=True)
-            networks = replace(networks, strain=fit_strain(true, settings.strain_passes))
-            counts["backbones"] = len(true.chi1)
         if settings.epochs:
             training = side("train", settings.complexes)
             networks, found = fit_networks(training, processes, settings.epochs, networks)

@@ -5,30 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bindrae.prediction.strain import StrainNetwork
 from bindrae.prediction.surroundings import SurroundingsNetwork
 from bindrae.prediction.turns import TurnNetwork
 
 
 @dataclass(frozen=True)
 class RefinementNetworks:
-    """What surroundings are worth, how far chosen side chains should turn, and what the backbone's geometry tells."""
+    """What surroundings are worth, and how far chosen side chains should turn."""
 
     surroundings: SurroundingsNetwork | None = None
     turns: TurnNetwork | None = None
-    strain: StrainNetwork | None = None
 
     def as_stored(self) -> RefinementNetworks:
         """The networks as they are read again: their weights rounded to 16 bits."""
         return RefinementNetworks(
             None if self.surroundings is None else SurroundingsNetwork.from_json(self.surroundings.to_json()),
             None if self.turns is None else TurnNetwork.from_json(self.turns.to_json()),
-            None if self.strain is None else StrainNetwork.from_json(self.strain.to_json()),
         )
 
     def to_metadata(self) -> dict[str, str]:
         """Entries of a model file's metadata, which `read_networks` reads."""
-        found = (self.surroundings, self.turns, self.strain)
+        found = (self.surroundings, self.turns)
         return {network.KEY: network.to_json() for network in found if network is not None}
 
 
@@ -43,4 +40,4 @@ def read_networks(path: Path) -> RefinementNetworks | None:
     surroundings = SurroundingsNetwork.from_model_file(path)
     if surroundings is None:
         return None
-    return RefinementNetworks(surroundings, TurnNetwork.from_model_file(path), StrainNetwork.from_model_file(path))
+    return RefinementNetworks(surroundings, TurnNetwork.from_model_file(path))

@@ -65,11 +65,9 @@ def gather_turns(networks: RefinementNetworks, trial: Trial) -> list[TrueTurns]:
 
 
 def _arranged(trial: Trial, networks: RefinementNetworks) -> Arrangements:
-    before = RefinementNetworks(strain=networks.strain)
     made = Arrangements(
-        trial.scene, trial.circle, trial.rotamers, weight=WEIGHT * OVERLAP_BESIDE_NETWORK, polish_weight=0.0,
-        networks=before,
-    )  # fmt: skip
+        trial.scene, trial.circle, trial.rotamers, weight=WEIGHT * OVERLAP_BESIDE_NETWORK, polish_weight=0.0
+    )
     if networks.surroundings is not None:
         made.choose_in_place(networks)
     return made
@@ -133,7 +131,7 @@ def _batches(count: int, epochs: int, seed: int) -> Iterator[list[int]]:
 def fit_networks(
     side: Side, processes: int, epochs: int, start: RefinementNetworks
 ) -> tuple[RefinementNetworks, dict[str, int]]:
-    """Gather and fit, twice; or once from networks that are there. That of the backbone's geometry stays as it is.
+    """Gather and fit, twice; or once from networks that are there.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ class PredictionOptions:
     temperature: float = 1.0  # of the draws: 1 as the model says
     seed: int = 0
     refine: bool = True
-    geometry: bool = True  # refinement lets bonds and angles of the given backbone tell of chi1
+    geometry: bool = True  # bonds and angles of the given backbone tell of chi1
     backbone: Literal["input", "predicted"] = "input"
     fix: tuple[str, ...] = ()  # residues that keep their side chain, as A:45 or B:12A
     only_pocket: float | None = None  # rebuild only residues this near the ligand (A)
@@ -146,6 +146,8 @@ def predict_complex(
     if options.only_pocket is not None:
         keep_far(complex_, options.only_pocket)
     batch = complex_.batch()
+    if not options.geometry:
+        batch = replace(batch, geometry=torch.zeros_like(batch.geometry))
     known = kept_sidechains(complex_) if predictor.model.takes_sidechains else None
     output, inputs = run_model(predictor.model, batch, known)
     others = other_molecules(complex_)
@@ -166,10 +168,7 @@ def _samples(
     rotamers = propose_rotamers(output, inputs, scene.movable) if wanted else None
     arrangements = None
     if options.refine and rotamers is not None:
-        networks = predictor.networks
-        if networks is not None and not options.geometry:
-            networks = replace(networks, strain=None)
-        arrangements = Arrangements(scene, circle, rotamers, seed=options.seed, networks=networks)
+        arrangements = Arrangements(scene, circle, rotamers, seed=options.seed, networks=predictor.networks)
     samples = []
     for number in range(options.samples):
         rng = np.random.default_rng((options.seed, number))

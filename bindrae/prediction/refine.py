@@ -26,7 +26,6 @@ from bindrae.prediction.reach import reach_partners
 from bindrae.prediction.rotamers import WITHIN, HeadInputs, Rotamers, chi1_probability, density_around, wrap
 from bindrae.prediction.scene import Scene, build_unrefined
 from bindrae.prediction.search import best_combination, costs_in_place, sample_arrangements
-from bindrae.prediction.strain import weigh
 from bindrae.prediction.surroundings import OPEN_NATS, SurroundingsNetwork
 from bindrae.prediction.turns import Turnable, TurnNetwork, best_turns, log_density, tell
 from bindrae.structure.torsions import CHI1
@@ -88,8 +87,7 @@ class Arrangements:
     seed : int
         Of the search.
     networks : RefinementNetworks, optional
-        Say what a side chain's surroundings are worth, and how far it should turn; overlaps then count less. And what
-        the geometry of a given backbone tells of chi1.
+        Say what a side chain's surroundings are worth, and how far it should turn; overlaps then count less.
     """
 
     @torch.no_grad()
@@ -105,8 +103,6 @@ class Arrangements:
     ) -> None:
         self.scene, self.polish_weight, self.networks = scene, polish_weight, networks
         rotamers = reach_partners(scene, circle, rotamers)
-        if networks is not None and networks.strain is not None and (strained := scene.strained) is not None:
-            rotamers = weigh(rotamers, strained, networks.strain)
         asks = networks is not None and networks.surroundings is not None
         first_alone = torch.arange(rotamers.chi.shape[1]) == 0
         there = torch.isfinite(rotamers.log_p) & (scene.movable.unsqueeze(-1) | first_alone)

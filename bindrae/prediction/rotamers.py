@@ -216,8 +216,9 @@ def modes(logits: Tensor, offsets: Tensor, periodic: Tensor, count: int) -> tupl
         mass = weight.sum(-1)
         spread = ((weight * away**2).sum(-1) / mass.clamp_min(1e-9)).sqrt().clamp(*_SPREAD)
         found.append((angle.squeeze(-1), mass.clamp_min(1e-9), spread))
-        opposite = periodic.unsqueeze(-1) & (wrap(away - math.pi).abs() <= WITHIN)
-        left = left & ~(away.abs() <= WITHIN) & ~opposite
+        # Half a turn away: what stands there, and what was counted here, which need not stand at exactly half a turn.
+        opposite = (wrap(away - math.pi).abs() <= WITHIN) | near.roll(bins // 2, -1)
+        left = left & ~(away.abs() <= WITHIN) & ~(periodic.unsqueeze(-1) & opposite)
     angles, masses, spreads = zip(*found, strict=True)
     return torch.stack(angles, -1), torch.stack(masses, -1), torch.stack(spreads, -1)
 

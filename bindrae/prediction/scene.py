@@ -9,12 +9,10 @@ from torch import Tensor
 
 from bindrae.chem import residues as aa
 from bindrae.data.batch import IPABatch, Sample, atom_radii
-from bindrae.geometry.backbone_strain import backbone_strain
 from bindrae.geometry.kinematics import torsions_to_atoms
 from bindrae.geometry.rigid import Frames, build_frames_from_3_points
 from bindrae.geometry.sidechain_frames import sidechain_frames
 from bindrae.prediction.obstacles import Bond, Obstacles
-from bindrae.prediction.strain import Strained
 
 
 @dataclass
@@ -27,7 +25,6 @@ class Scene:
     ligand_xyz: Tensor  # [L, 3] angstrom
     ligand_radius: Tensor  # [L] angstrom, 0 for metals, which take no part
     backbone: Tensor | None = None  # [N, 4, 3] N, CA, C, O as they are to stay; None: as forward kinematics has them
-    there: Tensor | None = None  # [N, 4] bool, which of `backbone` are the input's own
     kept: Tensor | None = None  # [N] bool, residues whose side chain is given
     kept_xyz: Tensor | None = None  # [N, 14, 3] angstrom, read where `kept`
     kept_mask: Tensor | None = None  # [N, 14] bool
@@ -101,14 +98,6 @@ class Scene:
         built, _ = build_unrefined(self, circle)
         self.backbone = torch.where(there.unsqueeze(-1), backbone, built[:, : aa.SLOT_CB])
         self.frames = sidechain_frames(N, CA, C, self.aatype)
-        self.there = there
-
-    @property
-    def strained(self) -> Strained | None:
-        """The geometry of a backbone that is given; None of one that the model moved."""
-        if self.backbone is None or self.there is None:
-            return None
-        return Strained.of(backbone_strain(self.backbone, self.there, self.linked), self.aatype, self.linked)
 
     @property
     def movable(self) -> Tensor:

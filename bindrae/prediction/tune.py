@@ -76,9 +76,10 @@ class Trial:
         return chi_errors(chi, self.sample["torsion_angles"][row, 3:].numpy(), self.scene.aatype.numpy()[row])
 
 
-def try_sample(model: Decoder, identifier: str, sample: Sample) -> Trial:
-    """Run the model on a complex of a shard."""
+def try_sample(model: Decoder, identifier: str, sample: Sample, geometry: bool = True) -> Trial:
+    """Run the model on a complex of a shard; without `geometry` bonds and angles of its backbone are not read."""
     batch = collate_ipa_batch([(identifier, sample)])
+    batch = replace(batch, geometry=batch.geometry & geometry)
     output, inputs = run_model(model, batch)
     circle = output.torsions.circle[0]
     scene = Scene.of_sample(sample, batch, circle)
@@ -166,23 +167,20 @@ def main() -> None:
     parser.add_argument("--max-complexes", type=int, default=24, help="complexes at most, evenly over the side")
     parser.add_argument("--weights", default=f"{WEIGHT:g}", help="costs in the search (nats), separated by commas")
     parser.add_argument("--polish", default=f"{POLISH_WEIGHT:g}", help="costs in the gradient steps; 0 leaves them out")
+    parser.add_argument("--no-geometry", action="store_true", help="read no bonds and angles of the backbones")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     model = load_model(given.model)
     dataset = even_part(ShardDataset(DataLayout(given.data), given.side), given.max_complexes)
-    trials = [try_sample(model, *dataset[i]) for i in track(range(len(dataset)), len(dataset), "predict")]
+    numbers = track(range(len(dataset)), len(dataset), "predict")
+    trials = [try_sample(model, *dataset[i], geometry=not given.no_geometry) for i in numbers]
     networks = read_networks(given.model)
     rows: dict[str, Callable[[Trial], Refined]] = {"crystal": crystal, "model alone": Trial.unrefined}
     if networks is not None:
         rows["refined without networks"] = _refined
-        without = {
-            name: replace(networks, **{part: None})
-            for name, part in (("turns", "turns"), ("geometry", "strain"))
-            if getattr(networks, part) is not None
-        }
-        for name, fewer in without.items():
-            rows[f"refined without {name}"] = partial(_refined, networks=fewer)
+        if networks.turns is not None:
+            rows["refined without turns"] = partial(_refined, networks=replace(networks, turns=None))
     for weight in map(float, given.weights.split(",")):
         for polish in map(float, given.polish.split(",")):
             rows[f"refined, {weight:g} and {polish:g}"] = partial(

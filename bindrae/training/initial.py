@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from bindrae.config import differing_keys
 from bindrae.data.layout import SHIPPED_NAME, weights_file
@@ -42,6 +43,8 @@ def initial_weights(init: str, setting: str = "training.init") -> Path:
 def load_weights_into(model: Stage1, path: Path) -> None:
     """Give a new model the weights of a file; its step stays 0.
 
+    A file without ``backbone_geometry`` starts a model with it: what the file lacks stays as it is, and says nothing.
+
     Parameters
     ----------
     model : Stage1
@@ -58,11 +61,15 @@ def load_weights_into(model: Stage1, path: Path) -> None:
     # How often the network is asked is free; whether it can be shown side chains is not.
     for settings in (theirs, ours):
         settings["recycles"] = min(settings["recycles"], 1)
+    new: dict[str, Tensor] = {}
+    if model.geometry is not None and found.geometry is None:
+        new = {f"geometry.{name}": x for name, x in model.geometry.state_dict().items()}
+        theirs["backbone_geometry"] = True
     if changed := differing_keys(theirs, ours, "model."):
         raise BindraeError(
             f"training.init: {path} has another architecture: {'; '.join(changed)}",
             "give `model:` the settings of that file, or leave out `init`",
         )
-    model.load_state_dict(found.state_dict())
+    model.load_state_dict(found.state_dict() | new)
     with torch.no_grad():
         model.step.zero_()

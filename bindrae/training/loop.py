@@ -121,6 +121,8 @@ def _train(
             say(world, "train: the run is finished; its outputs are written again (--fresh trains anew)")
         else:
             say(world, f"train: resuming at epoch {state.progress.epoch + 1}, step {int(state.model.step)}")
+    else:
+        state.read_geometry(training, settings, world)
     model, progress = state.model, state.progress
     if settings.compile:
         for layer in model.layers:

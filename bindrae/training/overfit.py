@@ -20,7 +20,7 @@ def overfit_settings(epochs: int) -> TrainingSettings:
     return TrainingSettings(
         max_epochs=epochs, patience=epochs, select_by="chi1_acc20", batch_size=1, max_residues=2000, lr=3e-3,
         weight_decay=0.0, warmup_steps=20, pocket_kappa=0.0, max_bfactor=None, noise_start_step=10**9, ema_decay=0.0,
-        chi_smoothing_deg=0.0, shown_fraction=0.0, structure_fraction=1.0,
+        chi_smoothing_deg=0.0, shown_fraction=0.0, structure_fraction=1.0, geometry_passes=0,
     )  # fmt: skip
 
 

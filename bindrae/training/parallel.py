@@ -37,13 +37,14 @@ class World:
 
     def average_gradients(self, model: nn.Module, batches: int) -> None:
         """Turn the sums of gradients of all processes into their mean over the step's batches."""
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+        learnt = [p for p in model.parameters() if p.requires_grad]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learnt]
         if self.size > 1:
             flat = torch.cat([g.flatten() for g in gradients])
             dist.all_reduce(flat)
             parts = flat.split([g.numel() for g in gradients])
             gradients = [part.view_as(g) for part, g in zip(parts, gradients, strict=True)]
-        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        for parameter, gradient in zip(learnt, gradients, strict=True):
             parameter.grad = gradient / batches if batches > 1 else gradient
 
     def sum(self, values: dict[str, float]) -> dict[str, float]:

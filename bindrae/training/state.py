@@ -20,6 +20,7 @@ from bindrae.training.checkpoint import load_checkpoint, save_checkpoint
 from bindrae.training.ema import MovingAverage
 from bindrae.training.initial import initial_weights, load_weights_into
 from bindrae.training.parallel import World
+from bindrae.training.strain_fit import fit_geometry
 
 
 @dataclass
@@ -79,13 +80,28 @@ class TrainingState:
             load_weights_into(model, initial_weights(settings.init))
         model = model.to(world.device).train()
         # Biases, norms and embeddings of types are not pulled towards 0.
-        matrices = [p for p in model.parameters() if p.ndim > 1]
-        rest = [p for p in model.parameters() if p.ndim <= 1]
+        learnt = [p for p in model.parameters() if p.requires_grad]
+        matrices = [p for p in learnt if p.ndim > 1]
+        rest = [p for p in learnt if p.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         optimiser = torch.optim.AdamW(groups, lr=settings.lr, fused=world.device.type == "cuda" or None)
         half = settings.precision == "fp16" and world.device.type == "cuda"
         scaler = torch.amp.GradScaler(world.device.type, enabled=half)
         return cls(model, optimiser, scaler, MovingAverage(model, settings.ema_decay), Progress())
+
+    def read_geometry(self, training: ShardDataset, settings: TrainingSettings, world: World) -> None:
+        """Fit the model's network of the backbone's geometry, where it has one that says nothing yet.
+
+        The leading process fits, on the CPU; all get the same.
+        """
+        geometry = self.model.geometry
+        if geometry is None or geometry.fitted or not settings.geometry_passes:
+            return
+        weights = fit_geometry(training, settings.geometry_passes, settings.seed) if world.leads else None
+        weights = world.broadcast(weights)
+        if weights is not None:
+            geometry.network.load_state_dict(weights)
+        self.average = MovingAverage(self.model, settings.ema_decay)
 
     def save(self, folder: Path, fingerprint: dict[str, Any], finished: bool) -> None:
         """Write a checkpoint. Random draws need no state: each step's are drawn from the run's seed and the step."""

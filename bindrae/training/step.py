@@ -39,8 +39,14 @@ def with_noise(batch: IPABatch, settings: TrainingSettings, generator: torch.Gen
         wide, share * settings.noise_wide_translation_angstrom, settings.noise_translation_angstrom
     )
     noisy = add_rigid_noise(*frames, rotation, translation.unsqueeze(-1), True, generator)
-    N, CA, C = rebuild_backbone(frames, noisy, batch.N, batch.Ca, batch.C)
-    return replace(batch, N=N, Ca=CA, C=C)
+    N, CA, C, oxygen = rebuild_backbone(frames, noisy, batch.N, batch.Ca, batch.C, batch.oxygen)
+    return replace(batch, N=N, Ca=CA, C=C, oxygen=oxygen)
+
+
+def without_some_geometry(batch: IPABatch, fraction: float, generator: torch.Generator) -> IPABatch:
+    """The batch with a share of its complexes, drawn at random, of whose backbone no bonds and angles are read."""
+    told = torch.rand(len(batch.pdb_ids), generator=generator) >= fraction
+    return replace(batch, geometry=batch.geometry & told)
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ def backward(
     generator = torch.Generator().manual_seed(seed)
     if int(model.step) >= settings.noise_start_step:
         batch = with_noise(batch, settings, generator)
+    if model.settings.backbone_geometry:
+        batch = without_some_geometry(batch, settings.geometry_untold_fraction, generator)
     known = show_sidechains(batch, settings, generator) if plan.shows else None
     losses = losses_of(model, batch, known, settings, world.device, plan.structure, seed)
     values = {name: value.item() for name, value in losses.items()}

@@ -87,11 +87,12 @@ def test_rigid_motion_in_bf16_stays_within_a_bound_that_does_not_grow_with_the_o
     other = move(batch, random_rotation(5), t)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         still, moved = run(model, batch), run(model, other)
-    exact = continuous(run(model, batch))
+    # Of chi1: the others follow the chi1 that was decoded, which may flip.
+    exact, at_rest, in_motion = (continuous(x)[:, :, 0] for x in (run(model, batch), still, moved))
     scale = exact.std()
     # A number of 8 bits that the rotation carries over a rounding boundary moves by 0.4 %; a few layers add them up.
-    assert (continuous(moved) - continuous(still)).abs().mean() < 0.04 * scale
-    assert (continuous(still) - exact).abs().mean() < 0.02 * scale
+    assert (in_motion - at_rest).abs().mean() < 0.02 * scale
+    assert (at_rest - exact).abs().mean() < 0.01 * scale
     gap = (moved.frames[1] - (still.frames[1] @ random_rotation(5).T + t)).abs().max()
     assert gap < 0.02  # angstrom: frames themselves are never rounded to half precision
 

@@ -34,7 +34,8 @@ def other(seed: int, **changes: object) -> Stage1:
     g = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.data += 0.1 * parameter.std().nan_to_num(0.1) * torch.randn(parameter.shape, generator=g)
+            spread = parameter.std() if parameter.numel() > 1 else 0.1
+            parameter.data += 0.1 * spread * torch.randn(parameter.shape, generator=g)
     return model
 
 

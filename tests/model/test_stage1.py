@@ -43,7 +43,7 @@ def build(**changes: object) -> Stage1:
 
 
 def move(batch: IPABatch, R: torch.Tensor, t: torch.Tensor) -> IPABatch:
-    names = ("N", "Ca", "C", "lig_points", "atom14", "ligand_xyz")
+    names = ("N", "Ca", "C", "oxygen", "lig_points", "atom14", "ligand_xyz")
     return replace(batch, **{name: getattr(batch, name) @ R.T + t for name in names})
 
 

@@ -8,7 +8,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from bindrae.prediction.strain import StrainNetwork
 from bindrae.prediction.surroundings import SurroundingsNetwork
 from bindrae.prediction.turns import TurnNetwork
 from complexes import Atom, hetero, peptide
@@ -63,12 +62,6 @@ def random_turns(seed: int = 0) -> TurnNetwork:
     """A network of turns none of whose weights is 0."""
     torch.manual_seed(seed)
     return _speaking(TurnNetwork(), 0.1)
-
-
-def random_strain(seed: int = 0) -> StrainNetwork:
-    """A network of the backbone's geometry none of whose weights is 0."""
-    torch.manual_seed(seed)
-    return _speaking(StrainNetwork(), 0.1)
 
 
 def _speaking(network: Network, std: float) -> Network:

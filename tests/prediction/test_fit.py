@@ -54,8 +54,6 @@ def test_the_networks_and_the_confidence_are_fitted(
     assert networks.turns is not None
     assert networks.surroundings.direct.abs().max() > 0, "0 at the start"
     assert networks.turns.direct.abs().max() > 0, "0 at the start"
-    assert networks.strain is not None
-    assert printed.count("pass 8 of 8: loss") == 1, "once: it does not depend on the model"
     calibrations = read_calibrations(out)
     assert calibrations.fitted
     assert np.ptp(calibrations.refined(np.linspace(0, 1, 5))) > 0
@@ -78,21 +76,11 @@ def test_networks_that_are_there_go_on(
     assert printed.count("step 1 of 1: loss") == 2
     for old, new in zip(numbers(begun), numbers(out), strict=True):
         assert 0 < (new - old).abs().max() < 0.01, "one step at a fiftieth of the rate"
-    first = read_networks(out)
-    assert first is not None
-    assert first.strain is not None, "fitted where there was none"
-    run_fit(
-        demo_layout, model_path, tmp_path / "b.safetensors", RefinementSettings(epochs=1, complexes=1, start=str(out))
-    )
-    again = read_networks(tmp_path / "b.safetensors")
-    assert again is not None
-    assert again.strain is not None
-    assert again.strain.to_json() == first.strain.to_json(), "one that is there stays"
 
 
 def test_networks_are_taken_as_they_are(demo_layout: DataLayout, model_path: Path, begun: Path, tmp_path: Path) -> None:
     out = tmp_path / "n.safetensors"
-    run_fit(demo_layout, model_path, out, RefinementSettings(epochs=0, strain_passes=0, start=str(begun)))
+    run_fit(demo_layout, model_path, out, RefinementSettings(epochs=0, start=str(begun)))
     for old, new in zip(numbers(begun), numbers(out), strict=True):
         assert torch.equal(old, new)
     assert read_calibrations(out).fitted

@@ -46,6 +46,16 @@ def test_half_a_turn_of_a_periodic_chi_is_one_mode() -> None:
     assert abs(math.degrees(float(angle[0, 1]))) < 3
 
 
+def test_no_probability_counts_twice() -> None:
+    """Of a periodic chi a bin and the one half a turn away may point to places that are not half a turn apart."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(200, 72, generator=generator)
+    offsets = (torch.rand(200, 72, generator=generator) - 0.5) * math.radians(5.0)
+    for periodic in (True, False):
+        _, mass, _ = modes(logits, offsets, torch.full((200,), periodic), 9)
+        assert mass.sum(-1).max() <= 1 + 1e-5
+
+
 def test_the_models_own_choice_comes_first(predictor: Predictor) -> None:
     output, inputs = run_model(predictor.model, random_batch(30, seed=5))
     rotamers = propose_rotamers(output, inputs, torch.ones(30, dtype=torch.bool))

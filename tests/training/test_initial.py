@@ -16,12 +16,15 @@ from bindrae.model.model_file import load_model, save_model
 from bindrae.model.stage1 import Stage1
 from bindrae.training import loop
 from bindrae.training.initial import initial_weights, load_weights_into
+from tests.batches import random_batch
 
 MODEL = ModelSettings(
     c_s=32, c_z=16, c_hidden=8, heads=4, depth=1, qk_points=2, v_points=2, d_lig=16, ligand_heads=4, local_neighbours=6,
     local_hidden=32, ligand_neighbours=4, dropout=0.1, ligand_warmup_steps=50,
 )  # fmt: skip
-BARELY = TrainingSettings(max_epochs=1, batch_size=1, max_residues=32, lr=1e-12, weight_decay=0.0, device="cpu")
+BARELY = TrainingSettings(
+    max_epochs=1, batch_size=1, max_residues=32, lr=1e-12, weight_decay=0.0, geometry_passes=0, device="cpu"
+)
 
 
 @pytest.fixture
@@ -68,6 +71,21 @@ def test_weights_of_another_architecture_are_refused_by_the_keys_that_differ(wei
     with pytest.raises(BindraeError, match=r"model\.recycles: 1 -> 0"):
         load_weights_into(Stage1(MODEL.model_copy(update={"recycles": 0})), weights)
     load_weights_into(Stage1(MODEL.model_copy(update={"recycles": 3, "attention": "reference"})), weights)
+
+
+def test_weights_without_geometry_start_a_model_with_it_that_says_the_same(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    without, path = Stage1(MODEL.model_copy(update={"backbone_geometry": False})), tmp_path / "without.safetensors"
+    save_model(without, path, {})
+    model = Stage1(MODEL)
+    load_weights_into(model, path)
+    assert model.geometry is not None
+    batch = random_batch(20)
+    with torch.no_grad():
+        assert torch.equal(model.eval()(batch).atom14, without.eval()(batch).atom14)
+    save_model(model, tmp_path / "with.safetensors", {})
+    with pytest.raises(BindraeError, match=r"model\.backbone_geometry: True -> False"):
+        load_weights_into(without, tmp_path / "with.safetensors")
 
 
 def test_shipped_is_the_packages_own_file_and_a_missing_one_is_an_error(tmp_path: Path) -> None:

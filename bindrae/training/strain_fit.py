@@ -1,8 +1,9 @@
-"""The fit of the network of the backbone's geometry, on all residues of a side with a sound chi1."""
+"""The fit of the network of the backbone's geometry, on the residues of the training side with a sound chi1."""
 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import dataclass
 
@@ -11,15 +12,15 @@ from torch import Tensor
 
 from bindrae.chem import residues as aa
 from bindrae.data.batch import Sample
-from bindrae.data.dataset import ShardDataset
+from bindrae.data.dataset import ShardDataset, even_part
 from bindrae.geometry.backbone_strain import backbone_strain
 from bindrae.geometry.rigid import add_rigid_noise, apply, build_frames_from_3_points, invert_apply
-from bindrae.prediction.rotamers import wrap
-from bindrae.prediction.strain import BINS, Strained, StrainNetwork
+from bindrae.model.strain import BINS, Strained, StrainNetwork
 from bindrae.progress import track
 
 _RATE, _DECAY = 2e-3, 0.02
 _BATCH = 2048
+_COMPLEXES = 2000  # at most, evenly over the side: more add little, and the fit is to take minutes
 _BLUR = math.radians(4.0)  # of the true chi1
 _MAX_BFACTOR = 60.0  # of any atom of the residue
 _WIDEST_RIGID = (10.0, 0.5)  # degrees and A: noise of whole residues, as in training
@@ -76,11 +77,26 @@ def gather_true_chi1(dataset: ShardDataset, noise: bool, seed: int = 0) -> TrueC
     return TrueChi1(Strained(*joined), torch.cat([p.chi1 for p in parts]))
 
 
+def fit_geometry(dataset: ShardDataset, passes: int, seed: int = 0) -> dict[str, Tensor] | None:
+    """Weights of a network fitted on a training side, half of whose backbones have noise; None without a sound chi1.
+
+    Parameters
+    ----------
+    dataset : ShardDataset
+    passes : int
+        Over all residues.
+    seed : int
+    """
+    true = gather_true_chi1(even_part(dataset, _COMPLEXES), noise=True, seed=seed)
+    print(f"train: {len(true.chi1)} residues tell what a backbone's geometry says of chi1", file=sys.stderr)
+    return fit_strain(true, passes, seed).state_dict() if len(true.chi1) else None
+
+
 def chi1_loss(network: StrainNetwork, true: TrueChi1, told: Tensor) -> Tensor:
     """Mean cross-entropy of a narrow distribution around the true chi1 (nats)."""
     centres = (torch.arange(BINS) + 0.5) * (2 * math.pi / BINS)
-    away = wrap(true.chi1.unsqueeze(-1) - centres)
-    wanted = torch.softmax(-0.5 * (away / _BLUR) ** 2, -1)
+    # A wrapped normal is, for widths far below half a turn, all but this (von Mises).
+    wanted = torch.softmax((torch.cos(true.chi1.unsqueeze(-1) - centres) - 1) / _BLUR**2, -1)
     return -(wanted * network(true.residues, told)).sum(-1).mean()
 
 
@@ -108,7 +124,7 @@ def fit_strain(true: TrueChi1, passes: int, seed: int = 0) -> StrainNetwork:
             schedule.step()
             total, step = total + loss.item(), step + 1
         seconds = time.monotonic() - began
-        print(f"pass {number} of {passes}: loss {total / step:.4f} nats, {seconds:.0f} s", flush=True)
+        print(f"pass {number} of {passes}: loss {total / step:.4f} nats, {seconds:.0f} s", file=sys.stderr)
         total, step = 0.0, 0
     return network.requires_grad_(False).eval()
 
