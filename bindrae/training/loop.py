@@ -122,7 +122,7 @@ def _train(
         else:
             say(world, f"train: resuming at epoch {state.progress.epoch + 1}, step {int(state.model.step)}")
     else:
-        state.read_geometry(training, settings, world)
+        state.learn_geometry(training, settings, world)
     model, progress = state.model, state.progress
     if settings.compile:
         for layer in model.layers:

@@ -89,7 +89,7 @@ class TrainingState:
         scaler = torch.amp.GradScaler(world.device.type, enabled=half)
         return cls(model, optimiser, scaler, MovingAverage(model, settings.ema_decay), Progress())
 
-    def read_geometry(self, training: ShardDataset, settings: TrainingSettings, world: World) -> None:
+    def learn_geometry(self, training: ShardDataset, settings: TrainingSettings, world: World) -> None:
         """Fit the model's network of the backbone's geometry, where it has one that says nothing yet.
 
         The leading process fits, on the CPU; all get the same.
