@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bindrae.geometry.dihedral import dihedral_circle
+from bindrae.geometry.dihedral import backbone_torsions, dihedral_circle
 from bindrae.geometry.rigid import safe_norm
 
 NAMES = ("N-CA-C", "C-N-CA", "CA-C-N", "CA-C-O", "O-C-N", "N-CA", "CA-C", "C-O", "C-N", "omega", "O out of plane")
@@ -50,11 +50,11 @@ def backbone_strain(backbone: Tensor, there: Tensor, linked: Tensor) -> Backbone
     after = linked & always & torch.roll(always, -1, -1)
     after[..., -1:] = False
     before = torch.cat([torch.zeros_like(after[..., :1]), after[..., :-1]], -1)
-    next_n, next_ca, last_c = (torch.roll(x, shift, -2) for x, shift in ((n, -1), (ca, -1), (c, 1)))
-    psi, omega, of_o = (dihedral_circle(*x) for x in ((n, ca, c, next_n), (ca, c, next_n, next_ca), (n, ca, c, o)))
-    phi = dihedral_circle(last_c, n, ca, c)
+    next_n, last_c = torch.roll(n, -1, -2), torch.roll(c, 1, -2)
+    torsions, _ = backbone_torsions(n, ca, c, after)
+    _, psi, omega = torsions.unbind(-2)
     off_plane = torch.remainder(_angle_of(omega) + torch.pi / 2, torch.pi) - torch.pi / 2  # of cis and trans alike
-    o_off_plane = torch.remainder(_angle_of(of_o) - _angle_of(psi), 2 * torch.pi) - torch.pi
+    o_off_plane = torch.remainder(_angle_of(dihedral_circle(n, ca, c, o)) - _angle_of(psi), 2 * torch.pi) - torch.pi
     measured = (
         (_angle(n, ca, c), always),
         (_angle(last_c, n, ca), before),
@@ -71,8 +71,7 @@ def backbone_strain(backbone: Tensor, there: Tensor, linked: Tensor) -> Backbone
     known = torch.stack([mask for _, mask in measured], -1)
     usual, unit = _USUAL.to(n), _UNIT.to(n)
     units = (torch.stack([value for value, _ in measured], -1) - usual) / unit
-    circle = torch.stack([phi, psi, omega], -2) * torch.stack([before, after, after], -1).unsqueeze(-1)
-    return BackboneStrain(torch.where(known, units, 0.0).clamp(-_MOST, _MOST), known, circle)
+    return BackboneStrain(torch.where(known, units, 0.0).clamp(-_MOST, _MOST), known, torsions)
 
 
 def _angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:

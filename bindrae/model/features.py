@@ -10,9 +10,9 @@ from torch import Tensor
 
 from bindrae.chem import residues as aa
 from bindrae.data.batch import IPABatch
-from bindrae.geometry.dihedral import dihedral_circle
+from bindrae.geometry.dihedral import backbone_torsions
 from bindrae.geometry.kinematics import angles_to_circle, torsions_to_atoms
-from bindrae.geometry.rigid import Frames, apply, build_frames_from_3_points, invert_apply
+from bindrae.geometry.rigid import Frames, build_frames_from_3_points
 from bindrae.structure.torsions import CHI1
 
 # psi that places O where the next residue is missing: that of an extended chain.
@@ -43,34 +43,6 @@ def _make_gamma_places(device: torch.device) -> Tensor:
     still = torch.eye(3, device=device).expand(3, 3, 3), torch.zeros(3, 3, device=device)
     leucine = torch.full((3,), aa.TYPE_OF_NAME["LEU"], device=device)
     return torsions_to_atoms(still, torsions, leucine)[0][:, aa.SLOT_CB + 1]
-
-
-def backbone_torsions(N: Tensor, CA: Tensor, C: Tensor, linked: Tensor) -> tuple[Tensor, Tensor]:
-    """phi, psi and omega of the input backbone.
-
-    Parameters
-    ----------
-    N, CA, C : Tensor
-        [B, N, 3] (A).
-    linked : Tensor
-        [B, N] bool, peptide bond to the next row.
-
-    Returns
-    -------
-    circle : Tensor
-        [B, N, 3, 2] (sin, cos); 0 where undefined.
-    defined : Tensor
-        [B, N, 3] bool.
-    """
-    joined = linked[:, :-1]
-    phi = dihedral_circle(C[:, :-1], N[:, 1:], CA[:, 1:], C[:, 1:])
-    psi = dihedral_circle(N[:, :-1], CA[:, :-1], C[:, :-1], N[:, 1:])
-    omega = dihedral_circle(CA[:, :-1], C[:, :-1], N[:, 1:], CA[:, 1:])
-    none = joined.new_zeros(joined.shape[0], 1)
-    defined = torch.stack([torch.cat([none, joined], 1), *[torch.cat([joined, none], 1)] * 2], dim=-1)
-    pad = phi.new_zeros(phi.shape[0], 1, 2)
-    circle = torch.stack([torch.cat([pad, phi], 1), torch.cat([psi, pad], 1), torch.cat([omega, pad], 1)], dim=2)
-    return circle * defined.unsqueeze(-1), defined
 
 
 def backbone_features(N: Tensor, CA: Tensor, C: Tensor, linked: Tensor, aatype: Tensor) -> Backbone:
@@ -126,16 +98,3 @@ def centre_batch(batch: IPABatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tenso
         return torch.where(padding, x, x - origin)
 
     return moved(batch.N), moved(batch.Ca), moved(batch.C), batch.lig_points - origin, origin
-
-
-def rebuild_backbone(frames: Frames, noisy: Frames, *atoms: Tensor) -> tuple[Tensor, ...]:
-    """Backbone atoms carried along when each residue's frame is moved.
-
-    Parameters
-    ----------
-    frames, noisy : frames
-        Before and after.
-    *atoms : Tensor
-        [B, N, 3] each, before (A).
-    """
-    return apply(noisy, invert_apply(frames, torch.stack(atoms, dim=2))).unbind(2)

@@ -12,9 +12,8 @@ from torch import Tensor
 from bindrae.config import TrainingSettings
 from bindrae.data.batch import IPABatch
 from bindrae.data.storage import atomic_path
-from bindrae.geometry.rigid import add_rigid_noise, build_frames_from_3_points
+from bindrae.geometry.rigid import add_rigid_noise, apply, build_frames_from_3_points, invert_apply
 from bindrae.model.context import KnownSidechains
-from bindrae.model.features import rebuild_backbone
 from bindrae.model.stage1 import Stage1
 from bindrae.training.losses import stage1_loss
 from bindrae.training.parallel import World
@@ -39,7 +38,8 @@ def with_noise(batch: IPABatch, settings: TrainingSettings, generator: torch.Gen
         wide, share * settings.noise_wide_translation_angstrom, settings.noise_translation_angstrom
     )
     noisy = add_rigid_noise(*frames, rotation, translation.unsqueeze(-1), True, generator)
-    N, CA, C, oxygen = rebuild_backbone(frames, noisy, batch.N, batch.Ca, batch.C, batch.oxygen)
+    atoms = torch.stack([batch.N, batch.Ca, batch.C, batch.oxygen], dim=2)
+    N, CA, C, oxygen = apply(noisy, invert_apply(frames, atoms)).unbind(2)
     return replace(batch, N=N, Ca=CA, C=C, oxygen=oxygen)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import gemmi
 import numpy as np
 import pytest
 import torch
+from batches import random_sample
 from prediction_cases import BACKBONE, SEQUENCE, messy_protein, scrambled, stripped
 
 from bindrae import __version__
@@ -22,6 +24,7 @@ from bindrae.prediction.keep import parse_places
 from bindrae.prediction.predict import Prediction, PredictionOptions, Predictor, predict_complex
 from bindrae.prediction.rotamers import HeadInputs, run_model
 from bindrae.prediction.summary import summarise
+from bindrae.prediction.tune import try_sample
 from bindrae.prediction.write import write_prediction
 from bindrae.structure.torsions import residue_torsions
 from complexes import Atom, hetero, peptide, rename, write_pdb
@@ -347,3 +350,27 @@ def test_side_chains_kept_by_request_are_shown_to_the_network(
     has_chi = set(np.flatnonzero(aa.CHI_MASK[pocket.table.aatype][:, 0]).tolist())
     assert set(torch.nonzero(known.shown[0]).flatten().tolist()) == far & has_chi
     assert far & has_chi
+
+
+def test_a_prediction_can_leave_the_backbones_geometry_out(predictor: Predictor, protein: Path) -> None:
+    """Refined or not, and in the trials that `tune` makes; the network of the fixture's model says nothing."""
+    loud = copy.deepcopy(predictor)
+    assert isinstance(loud.model, Stage1)
+    assert loud.model.geometry is not None
+    torch.manual_seed(0)
+    for part in (loud.model.geometry.network.last, loud.model.geometry.to_residue[-1]):
+        torch.nn.init.normal_(part.weight)
+
+    def chi(asked: Predictor, **options: object) -> np.ndarray:
+        return predict(asked, protein, None, **options).samples[0].chi
+
+    for refine in (True, False):
+        assert (chi(loud, refine=refine, geometry=False) == chi(predictor, refine=refine)).all()
+        assert (chi(loud, refine=refine) != chi(predictor, refine=refine)).any()
+    sample = random_sample(30, 2)
+    silent, left_out, told = (
+        try_sample(model, "x", sample, geometry).rotamers.log_p
+        for model, geometry in ((predictor.model, True), (loud.model, False), (loud.model, True))
+    )
+    assert torch.equal(left_out, silent)
+    assert not torch.equal(told, silent)

@@ -7,7 +7,7 @@ import torch
 from bindrae.config import ModelSettings, TrainingSettings
 from bindrae.geometry.rigid import build_frames_from_3_points
 from bindrae.model.stage1 import Stage1
-from bindrae.training.step import StepPlan, with_noise
+from bindrae.training.step import StepPlan, with_noise, without_some_geometry
 from tests.batches import random_batch
 
 TINY = {"c_s": 16, "c_z": 8, "c_hidden": 8, "heads": 2, "depth": 1, "local_hidden": 16, "d_lig": 16, "ligand_heads": 2}
@@ -48,6 +48,28 @@ def test_noise_moves_each_residue_as_a_whole() -> None:
         torch.testing.assert_close(moved, (a - b).norm(dim=-1), atol=1e-4, rtol=1e-4)
     R, _ = build_frames_from_3_points(noisy.N, noisy.Ca, noisy.C)
     assert torch.isfinite(R).all()
+
+
+def test_noise_carries_the_oxygen_along() -> None:
+    batch = random_batch(30)
+    noisy = with_noise(batch, TrainingSettings(noise_wide_fraction=1.0), torch.Generator().manual_seed(0))
+    assert (noisy.oxygen - batch.oxygen).norm(dim=-1).min() > 0
+    for name in ("N", "Ca", "C"):
+        moved = (noisy.oxygen - getattr(noisy, name)).norm(dim=-1)
+        torch.testing.assert_close(moved, (batch.oxygen - getattr(batch, name)).norm(dim=-1), atol=1e-4, rtol=1e-4)
+
+
+def test_of_some_complexes_no_geometry_is_read() -> None:
+    batch = random_batch(*[6] * 400)
+
+    def share(fraction: float, seed: int = 0) -> float:
+        told = without_some_geometry(batch, fraction, torch.Generator().manual_seed(seed)).geometry
+        return float(told.float().mean())
+
+    assert share(0.0) == 1.0
+    assert share(1.0) == 0.0
+    assert abs(share(0.25) - 0.75) < 0.07
+    assert share(0.25) == share(0.25)
 
 
 def test_plans_follow_from_the_seed_and_have_the_set_shares() -> None:
