@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gemmi
+import numpy as np
 import pytest
 
 from bindrae.benchmark.peers import benchmark
@@ -32,8 +33,10 @@ class Copies:
         self.name, self.source, self.fails, self.version = name, source, fails, version
         self.packed: list[str] = []
         self.seen: dict[str, str] = {}
+        self.folder: Path | None = None
 
     def prepare(self, folder: Path, threads: int) -> str:
+        self.folder = folder
         return self.version
 
     def pack(self, given: Given, output: Path, limit: float) -> Cost:
@@ -121,6 +124,42 @@ def test_what_is_given_does_not_depend_on_side_chains(tmp_path: Path) -> None:
     second = write_given(Entry("one", protein, [ligand]), tmp_path / "b.pdb")
     assert first.path.read_bytes() == second.path.read_bytes()
     assert first.digest == second.digest
+
+
+def test_noise_moves_each_backbone_atom_and_nothing_else(tmp_path: Path) -> None:
+    write_complex(tmp_path, "one", 40 * "SEK")
+    entry = Entry("one", tmp_path / "one" / "one_protein.pdb", [str(tmp_path / "one" / "one_ligand.sdf")])
+
+    def given(noise: float) -> tuple[np.ndarray, list[str]]:
+        made = write_given(entry, tmp_path / f"{noise}.pdb", noise)
+        model = gemmi.read_pdb(str(made.path))[0]
+        ligand = [line for line in made.path.read_text().splitlines() if line.startswith("HETATM")]
+        return np.array([atom.pos.tolist() for residue in model["A"] for atom in residue]), ligand
+
+    crystal, ligand = given(0.0)
+    moved = {noise: given(noise)[0] - crystal for noise in (0.05, 0.2)}
+    assert len(crystal) == 4 * 120
+    for noise, shift in moved.items():
+        assert shift.std(axis=0) == pytest.approx(3 * [noise], rel=0.15)
+        assert abs(np.corrcoef(shift[:-1].ravel(), shift[1:].ravel())[0, 1]) < 0.15  # each atom by itself
+    assert moved[0.2] == pytest.approx(4 * moved[0.05], abs=3e-3)  # three decimals are written
+    assert given(0.2)[1] == ligand
+    other = write_given(replace(entry, id="two"), tmp_path / "two.pdb", 0.05)
+    assert other.path.read_bytes() != (tmp_path / "0.05.pdb").read_bytes()
+
+
+def test_noise_has_a_folder_of_its_own_and_is_told(dataset: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    compare(dataset, output, Copies("peer", dataset))
+    kept = {path: path.read_bytes() for path in output.rglob("*") if path.is_file() and "index" not in path.parts}
+    peer = Copies("peer", dataset)
+    record = compare(dataset, output, peer, noise=0.1)
+    assert sorted(peer.packed) == ["one", "six", "two"]
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert peer.folder == output / "environments" / "peer"  # which may hold gigabytes, is made once
+    assert json.loads((output / "noise-0.1" / "peers.json").read_text()) == record
+    assert "Noise of 0.1 A" in (output / "noise-0.1" / "peers.md").read_text()
+    assert "Noise of" not in (output / "peers.md").read_text()
 
 
 def test_modified_residues_and_molecules(tmp_path: Path) -> None:

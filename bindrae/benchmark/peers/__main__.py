@@ -42,6 +42,12 @@ def compare(
     retry: Annotated[bool, typer.Option("--retry", help="Try complexes again that failed before.")] = False,
     bootstrap: Annotated[int, typer.Option("--bootstrap", min=100, help="Bootstrap samples.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    noise: Annotated[
+        float,
+        typer.Option(
+            "--noise", min=0.0, max=1.0, help="Noise (A) on each coordinate of the backbones that all are given."
+        ),
+    ] = 0.0,
 ) -> None:
     """Run side-chain packers and our own model on the same stripped files, and print their figures side by side."""
     from bindrae.benchmark.peers.benchmark import BenchmarkOptions, run_benchmark
@@ -58,6 +64,7 @@ def compare(
         retry=retry,
         bootstrap=bootstrap,
         seed=seed,
+        noise=noise,
     )
     run_benchmark(root, output, options)
 

@@ -56,7 +56,7 @@ class Given:
     digest: str  # of all that is given
 
 
-def write_given(entry: Entry, path: Path) -> Given:
+def write_given(entry: Entry, path: Path, noise: float = 0.0) -> Given:
     """Strip a complex and write what is left.
 
     Parameters
@@ -64,6 +64,8 @@ def write_given(entry: Entry, path: Path) -> Given:
     entry : Entry
     path : Path
         PDB file to write; left alone when it holds the same.
+    noise : float
+        Standard deviation (A) of what each coordinate of each backbone atom is moved by; the draws follow from the id.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def write_given(entry: Entry, path: Path) -> Given:
     table, altlocs, outside = backbone_table(atoms, ligand_xyz, settings, str(entry.protein))
     structure = gemmi.Structure()
     model = gemmi.Model(1)
-    for chain in _protein_chains(table, entry.protein):
+    for chain in _protein_chains(_disturbed(table, noise, entry.id), entry.protein):
         model.add_chain(chain)
     others = gemmi.Chain(MOLECULES_CHAIN)
     ligand = _ligand(entry, atoms, ligand_xyz, ligand_element)
@@ -96,6 +98,16 @@ def write_given(entry: Entry, path: Path) -> Given:
     files = [name for name in entry.ligand if Path(name).is_file()]
     digest = sha256_text(" ".join([sha256_text(content), *(sha256_file(Path(name)) for name in files)]))
     return Given(entry.id, path, files, len(table), digest)
+
+
+def _disturbed(table: ResidueTable, noise: float, identifier: str) -> ResidueTable:
+    """The table with its backbone atoms moved, each by itself; all levels move a complex in the same directions."""
+    if not noise:
+        return table
+    rng = np.random.default_rng(int(sha256_text(identifier)[:16], 16))
+    moved = table.xyz.copy()
+    moved[:, : aa.SLOT_CB] += noise * rng.standard_normal((len(table), aa.SLOT_CB, 3))
+    return replace(table, xyz=moved)
 
 
 def _protein_chains(table: ResidueTable, where: Path) -> list[gemmi.Chain]:

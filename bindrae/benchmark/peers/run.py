@@ -12,6 +12,8 @@ from bindrae.data.storage import read_json, write_json
 from bindrae.errors import BindraeError
 from bindrae.progress import track
 
+ENVIRONMENTS = "environments"
+"""Folder of the programs' own environments, within that of the results."""
 _MESSAGE = 500  # characters of a failure that are kept
 
 
@@ -35,7 +37,13 @@ class Column:
 
 
 def run_peer(
-    peer: Peer, complexes: list[Given], output: Path, threads: int, limit: float, retry: bool = False
+    peer: Peer,
+    complexes: list[Given],
+    output: Path,
+    threads: int,
+    limit: float,
+    retry: bool = False,
+    environments: Path | None = None,
 ) -> Column:
     """Run a packer over all complexes, except for those that it has done before.
 
@@ -46,13 +54,15 @@ def run_peer(
     peer : Peer
     complexes : list of Given
     output : Path
-        ``<name>/<id>.pdb`` and ``.json`` are written there, environments under ``environments/<name>``.
+        ``<name>/<id>.pdb`` and ``.json`` are written there.
     threads : int
         Threads of the packer.
     limit : float
         Seconds that it may take for a complex.
     retry : bool
         Try complexes again that failed before.
+    environments : Path, optional
+        Folder of the programs' own environments; by default within `output`.
 
     Raises
     ------
@@ -60,7 +70,7 @@ def run_peer(
         When the packer cannot be installed or run.
     """
     try:
-        version = peer.prepare(output / "environments" / peer.name, threads)
+        version = peer.prepare((environments or output / ENVIRONMENTS) / peer.name, threads)
         column = Column(peer.name, peer.given, version)
         for given in track(iter(complexes), len(complexes), peer.name):
             column.outcomes[given.id] = _outcome(peer, given, output / peer.name, version, limit, retry)
@@ -95,7 +105,13 @@ def _outcome(peer: Peer, given: Given, folder: Path, version: str, limit: float,
 
 
 def run_peers(
-    peers: Iterable[Peer], complexes: list[Given], output: Path, threads: int, limit: float, retry: bool = False
+    peers: Iterable[Peer],
+    complexes: list[Given],
+    output: Path,
+    threads: int,
+    limit: float,
+    retry: bool = False,
+    environments: Path | None = None,
 ) -> tuple[list[Column], dict[str, str]]:
     """Run several packers one after the other; one that cannot be had is told and passed over.
 
@@ -108,7 +124,7 @@ def run_peers(
     columns, absent = [], {}
     for peer in peers:
         try:
-            columns.append(run_peer(peer, complexes, output, threads, limit, retry))
+            columns.append(run_peer(peer, complexes, output, threads, limit, retry, environments))
         except BindraeError as error:
             absent[peer.name] = str(error)
             print(f"{peer.name} is left out: {error}", flush=True)

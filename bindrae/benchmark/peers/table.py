@@ -42,8 +42,8 @@ def markdown(record: dict[str, Any]) -> str:
         "# Side-chain packers on the same files",
         "",
         f"{record['dataset']}: {counts['complexes']} complexes, {counts['residues']} residues, {counts['chi1']} with "
-        f"a chi1, {counts['pocket_chi1']} of them in pockets. In brackets 95 % bootstrap intervals over {drawn['n']} "
-        f"{drawn['over']}. A residue without a prediction is a miss.",
+        f"a chi1, {counts['pocket_chi1']} of them in pockets. {_noise(record)}In brackets 95 % bootstrap intervals "
+        f"over {drawn['n']} {drawn['over']}. A residue without a prediction is a miss.",
         "",
         *_grid(["", *names], [_row(row, [figures_of(record, name) for name in names]) for row in ROWS]),
     ]
@@ -61,6 +61,12 @@ def markdown(record: dict[str, Any]) -> str:
     lines += ["", *_grid(["program", "version", "what it reads", "failed"], [_facts(n, columns[n]) for n in columns])]
     lines += ["", f"Hardware: {record['hardware']}.", *_remarks(record)]
     return "\n".join(lines) + "\n"
+
+
+def _noise(record: dict[str, Any]) -> str:
+    if not record["noise"]:
+        return ""
+    return f"Noise of {record['noise']:g} A on each coordinate of all backbones, the same for all programs. "
 
 
 def figures_of(record: dict[str, Any], name: str) -> dict[str, Figures]:
