@@ -64,6 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--side", default="val", help="the side, or several separated by commas")
     parser.add_argument("--per-cluster", type=int, help="pairs of one sequence cluster at most, evenly chosen")
     parser.add_argument("--limit", type=int, help="pairs at most, evenly chosen")
+    parser.add_argument("--no-geometry", action="store_true", help="read no bonds and angles of the backbones")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--bootstrap", type=int, default=1000, help="samples of the bootstrap over clusters")
     parser.add_argument("--threads", type=int, default=1)
@@ -77,7 +78,10 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = thin(listed, given.per_cluster, given.limit)
     predictor = Predictor.load(given.model)
     bench = Bench(
-        find_truths(given.root), refined_predictor(predictor.model, predictor.calibrations.refined, predictor.networks)
+        find_truths(given.root),
+        refined_predictor(
+            predictor.model, predictor.calibrations.refined, predictor.networks, geometry=not given.no_geometry
+        ),
     )
     residues = bench.score(chosen)
     dropped = Counter(entry["code"] for entry in bench.dropped)
@@ -112,7 +116,10 @@ def main(arguments: list[str] | None = None) -> None:
     )
     print(markdown(figures, counts))
     if given.output is not None:
-        about = {"sides": sides, "per_cluster": given.per_cluster, "limit": given.limit, "seed": given.seed}
+        about = {
+            "sides": sides, "per_cluster": given.per_cluster, "limit": given.limit, "geometry": not given.no_geometry,
+            "seed": given.seed,
+        }  # fmt: skip
         record = {
             **about, "bootstrap": given.bootstrap, "model_sha256": predictor.sha256, **counts, "figures": figures,
             "dropped": bench.dropped, "pairs": [asdict(pair) for pair in chosen], "directions": bench.directions,

@@ -192,6 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--side", default="val", help="side of the split; never one that was trained on")
     parser.add_argument("--noise", default="0.25,0.5", help="A a component, separated by commas; 0 is always measured")
     parser.add_argument("--limit", type=int, help="complexes at most, evenly over the side; all by default")
+    parser.add_argument("--no-geometry", action="store_true", help="read no bonds and angles of the backbones")
     parser.add_argument("--seed", type=int, default=0, help="of the noise and of the bootstrap")
     parser.add_argument("--bootstrap", type=int, default=1000, help="samples of the bootstrap over clusters")
     parser.add_argument("--threads", type=int, default=1)
@@ -202,7 +203,11 @@ def main(arguments: list[str] | None = None) -> None:
     model = load_model(given.model)
     dataset = even_part(ShardDataset(DataLayout(given.data), given.side), given.limit)
     tables = measure(
-        partial(run_model, model), dataset, parse_levels(given.noise), given.seed, read_networks(given.model)
+        partial(run_model, model, geometry=not given.no_geometry),
+        dataset,
+        parse_levels(given.noise),
+        given.seed,
+        read_networks(given.model),
     )
     entries = results(tables, given.bootstrap, given.seed)
     first = next(iter(tables.values()))
@@ -215,7 +220,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(", ".join(f"{count} {name[2:]}" for name, count in counts.items()) + f" (side {given.side})\n")
     print(markdown(entries))
     if given.output is not None:
-        about = {"side": given.side, "seed": given.seed, "bootstrap": given.bootstrap, **counts}
+        about = {"side": given.side, "geometry": not given.no_geometry, "seed": given.seed}
+        about |= {"bootstrap": given.bootstrap, **counts}
         facts = {"model_sha256": sha256_file(given.model), "ids": dataset.ids}
         seconds = round(time.monotonic() - start, 3)
         write_json({**about, **facts, "levels": entries, "seconds": seconds}, given.output)

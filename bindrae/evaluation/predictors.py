@@ -37,15 +37,18 @@ def model_predictor(model: Decoder, device: torch.device) -> Predictor:
     return predict
 
 
-def refined_predictor(model: Decoder, calibration: Calibration, networks: RefinementNetworks | None) -> Predictor:
+def refined_predictor(
+    model: Decoder, calibration: Calibration, networks: RefinementNetworks | None, geometry: bool = True
+) -> Predictor:
     """What `bindrae predict` gives by default: the backbone of the input, side chains refined together (on the CPU).
 
     With a head that predicts distributions, the confidence of each chi1 through `calibration` comes with the atoms.
+    Without `geometry` it is what ``--no-geometry`` gives.
     """
 
     def predict(identifier: str, sample: Sample) -> Atoms | SureAtoms:
         batch = collate_ipa_batch([(identifier, sample)])
-        output, inputs = run_model(model, batch)
+        output, inputs = run_model(model, batch, geometry=geometry)
         circle = output.torsions.circle[0]
         scene = Scene.of_sample(sample, batch, circle)
         refined = refine_chis(scene, circle, propose_rotamers(output, inputs, scene.movable), networks=networks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -145,11 +145,8 @@ def predict_complex(
         keep_named(complex_, list(options.fix))
     if options.only_pocket is not None:
         keep_far(complex_, options.only_pocket)
-    batch = complex_.batch()
-    if not options.geometry:
-        batch = replace(batch, geometry=torch.zeros_like(batch.geometry))
     known = kept_sidechains(complex_) if predictor.model.takes_sidechains else None
-    output, inputs = run_model(predictor.model, batch, known)
+    output, inputs = run_model(predictor.model, complex_.batch(), known, options.geometry)
     others = other_molecules(complex_)
     bonds = stated_bonds(complex_, others)
     scene = make_scene(complex_, output, options.backbone, others, [stated.bond for stated in bonds])

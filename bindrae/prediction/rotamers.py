@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -88,7 +88,9 @@ class Rotamers:
 
 
 @torch.inference_mode()
-def run_model(model: Decoder, batch: IPABatch, known: KnownSidechains | None = None) -> tuple[Stage1Output, HeadInputs]:
+def run_model(
+    model: Decoder, batch: IPABatch, known: KnownSidechains | None = None, geometry: bool = True
+) -> tuple[Stage1Output, HeadInputs]:
     """Run the model on a batch of one complex, and keep what its head was given.
 
     Parameters
@@ -97,6 +99,8 @@ def run_model(model: Decoder, batch: IPABatch, known: KnownSidechains | None = N
     batch : IPABatch
     known : KnownSidechains, optional
         Side chains to show throughout.
+    geometry : bool
+        Whether bonds and angles of the backbone are read, by a model that can.
 
     Raises
     ------
@@ -108,7 +112,7 @@ def run_model(model: Decoder, batch: IPABatch, known: KnownSidechains | None = N
     given: list[tuple[Tensor, ...]] = []
     handle = model.head.register_forward_pre_hook(lambda _, arguments: given.append(arguments))
     try:
-        output = model(batch, known=known)
+        output = model(replace(batch, geometry=batch.geometry & geometry), known=known)
     finally:
         handle.remove()
     s, _, aatype, _ = given[-1]

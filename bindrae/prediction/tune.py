@@ -79,8 +79,7 @@ class Trial:
 def try_sample(model: Decoder, identifier: str, sample: Sample, geometry: bool = True) -> Trial:
     """Run the model on a complex of a shard; without `geometry` bonds and angles of its backbone are not read."""
     batch = collate_ipa_batch([(identifier, sample)])
-    batch = replace(batch, geometry=batch.geometry & geometry)
-    output, inputs = run_model(model, batch)
+    output, inputs = run_model(model, batch, geometry=geometry)
     circle = output.torsions.circle[0]
     scene = Scene.of_sample(sample, batch, circle)
     return Trial(sample, scene, circle, propose_rotamers(output, inputs, scene.movable), inputs)

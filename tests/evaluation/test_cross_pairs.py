@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from bindrae.data.batch import Sample
 from bindrae.data.layout import DataLayout
 from bindrae.data.storage import read_json, write_table
 from bindrae.errors import BindraeError
+from bindrae.evaluation import cross_pairs
 from bindrae.evaluation.cross_pairs import main
 from bindrae.evaluation.cross_scores import Bench, cross_figures, score_direction
 from bindrae.evaluation.crystals import (
@@ -33,7 +35,7 @@ from bindrae.evaluation.crystals import (
 )
 from bindrae.evaluation.pair_list import CrystalPair, group_pairs, pairs_on_side, read_pair_list, thin
 from bindrae.evaluation.pairs import find_truths
-from bindrae.evaluation.predictors import crystal_predictor
+from bindrae.evaluation.predictors import crystal_predictor, refined_predictor
 from bindrae.model.model_file import save_model
 from bindrae.model.stage1 import Stage1
 from bindrae.structure.torsions import residue_torsions
@@ -315,6 +317,20 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_model(Stage1(ModelSettings(**sizes, qk_points=2, v_points=2, local_neighbours=8)), path, {})
     return path
+
+
+def test_command_without_geometry(root: Path, split: DataLayout, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+
+    def spying(model: Any, calibration: Any, networks: Any, geometry: bool) -> Any:
+        told.append(geometry)
+        return refined_predictor(model, calibration, networks, geometry)
+
+    monkeypatch.setattr(cross_pairs, "refined_predictor", spying)
+    words = [str(pairs_file(root, "aaa:bbb")), str(root), str(model), "--output", str(root.parent / "cross.json")]
+    for more, expected in (([], True), (["--no-geometry"], False)):
+        main([*words, *more])
+        assert (told.pop(), read_json(root.parent / "cross.json")["geometry"]) == (expected, expected)
 
 
 def test_command(root: Path, split: DataLayout, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from bindrae.data.dataset import ShardDataset
 from bindrae.data.layout import DataLayout
 from bindrae.data.storage import read_json
 from bindrae.errors import BindraeError
+from bindrae.evaluation import noise as command
 from bindrae.evaluation.aggregate import bootstrap_weights
 from bindrae.evaluation.noise import main, markdown, noise_figures, parse_levels, results
 from bindrae.evaluation.noise_trial import (
@@ -208,3 +210,23 @@ def test_command(model: Stage1, demo_layout: DataLayout, tmp_path: Path, capsys:
     main(words)
     again = read_json(output)
     assert again["levels"] == record["levels"]
+
+
+def test_command_without_geometry(
+    model: Stage1, demo_layout: DataLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(model, tmp_path / "model.safetensors", {})
+    told: list[bool] = []
+
+    def spying(model: Stage1, batch: IPABatch, geometry: bool) -> tuple[Stage1Output, HeadInputs]:
+        told.append(geometry)
+        return run_model(model, batch, geometry=geometry)
+
+    monkeypatch.setattr(command, "run_model", spying)
+    output = tmp_path / "noise.json"
+    words = [str(demo_layout.root), str(tmp_path / "model.safetensors"), "--noise", "0", "--output", str(output)]
+    for more, expected in (([], True), (["--no-geometry"], False)):
+        main([*words, *more])
+        assert told
+        assert {*told, read_json(output)["geometry"]} == {expected}
+        told.clear()

@@ -173,7 +173,8 @@ def test_what_is_asked_anew_of_an_ensemble_knows_of_it() -> None:
     torch.testing.assert_close(inputs.ask_one(rows, chi, 0)[0], logits(output)[0, :, 0])
     movable = torch.as_tensor(aa.CHI_MASK)[batch.aatype[0], 0]
     told = propose_rotamers(output, inputs, movable).log_p
-    quiet, quiet_inputs = run_model(ensemble, untold(batch))
+    quiet, quiet_inputs = run_model(ensemble, batch, geometry=False)
+    assert torch.equal(logits(quiet), logits(run(ensemble, untold(batch))))
     assert not torch.allclose(told[movable, 0], propose_rotamers(quiet, quiet_inputs, movable).log_p[movable, 0])
     there, gone = (density_around(x, rows, chi).p[:, 0] for x in (inputs, quiet_inputs))
     assert not torch.allclose(there[movable], gone[movable], atol=1e-3)

@@ -323,9 +323,11 @@ def test_side_chains_kept_by_request_are_shown_to_the_network(
 ) -> None:
     given: list[KnownSidechains | None] = []
 
-    def spy(model: Stage1, batch: IPABatch, known: KnownSidechains | None = None) -> tuple[Stage1Output, HeadInputs]:
+    def spy(
+        model: Stage1, batch: IPABatch, known: KnownSidechains | None, geometry: bool
+    ) -> tuple[Stage1Output, HeadInputs]:
         given.append(known)
-        return run_model(model, batch, known)
+        return run_model(model, batch, known, geometry)
 
     monkeypatch.setattr("bindrae.prediction.predict.run_model", spy)
     plain = predict(predictor, protein, ligand).complex
