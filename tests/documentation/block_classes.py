@@ -79,6 +79,7 @@ CLASSES: dict[str, dict[str, str]] = {
     },
     "docs/peers.md": {
         'make bench-peers ARGS="/where/CASF-2016 --data results/casf2016/data --model model.safetensors"': CHECKED,
+        'make bench-peers ARGS="/where/CASF-2016 --data results/casf2016/data --noise 0.05"': CHECKED,
     },
     "docs/prediction.md": {
         "bindrae predict protein.pdb ligand.sdf -o holo.pdb": RUN,
