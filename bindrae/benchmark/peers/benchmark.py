@@ -14,7 +14,7 @@ from bindrae.benchmark.peers.ligandmpnn import LigandMPNN
 from bindrae.benchmark.peers.own import Own
 from bindrae.benchmark.peers.peer import Peer
 from bindrae.benchmark.peers.promod3 import ProMod3
-from bindrae.benchmark.peers.run import ENVIRONMENTS, run_peers
+from bindrae.benchmark.peers.run import Conditions, run_peers
 from bindrae.benchmark.peers.table import hardware, markdown
 from bindrae.config import IndexSettings, load_settings
 from bindrae.data.index import run_index
@@ -46,6 +46,11 @@ class BenchmarkOptions:
     bootstrap: int = 1000
     seed: int = 0
     noise: float = 0.0  # angstrom, on the backbones that all programs are given
+
+    def conditions(self, output: Path) -> Conditions:
+        """How packers are run; with noise all but their environments stands in a folder of its own within `output`."""
+        results = output / f"noise-{self.noise:g}" if self.noise else output
+        return Conditions(results, output / "environments", self.threads, self.max_seconds, self.retry)
 
 
 def make_peers(names: tuple[str, ...], model: Path | None) -> list[Peer]:
@@ -81,8 +86,8 @@ def run_benchmark(
     root : Path or None
         The dataset as `bindrae index` takes it.
     output : Path
-        Folder for results, for what the packers are given, and for their environments. With noise all but the
-        environments stand in a folder of their own within it.
+        Folder for results, for what the packers are given, and for their environments; see
+        `BenchmarkOptions.conditions`.
     options : BenchmarkOptions
     peers : list of Peer, optional
         Instead of those that the options name.
@@ -98,7 +103,7 @@ def run_benchmark(
         When the dataset cannot be read, or no program can be run.
     """
     peers = make_peers(options.peers, options.model) if peers is None else peers
-    results = output / f"noise-{options.noise:g}" if options.noise else output
+    conditions = options.conditions(output)
     entries, left_out = find_entries(root, output, options)
     clusters = {entry.id: entry.id for entry in entries}
     if options.data is not None:
@@ -106,7 +111,7 @@ def run_benchmark(
     complexes, used = [], []
     for entry in track(iter(entries), len(entries), "strip"):
         try:
-            complexes.append(write_given(entry, results / "given" / f"{entry.id}.pdb", options.noise))
+            complexes.append(write_given(entry, conditions.given(entry.id), options.noise))
             used.append(entry)
         except BindraeError as error:
             left_out.append({"id": entry.id, "message": error.message})
@@ -114,9 +119,7 @@ def run_benchmark(
         raise BindraeError(
             f"no complex can be compared; {left_out[0]['id']}: {left_out[0]['message']}", "mend the files"
         )
-    columns, absent = run_peers(
-        peers, complexes, results, options.threads, options.max_seconds, options.retry, output / ENVIRONMENTS
-    )
+    columns, absent = run_peers(peers, complexes, conditions)
     if not columns:
         raise BindraeError("none of the programs can be run: see above", "install one, or name a model with --model")
     scored = score_columns(used, columns, clusters, options.threads)
@@ -152,8 +155,8 @@ def run_benchmark(
         "left_out": left_out + scored.rejected,
     }
     page = markdown(record)
-    write_json(record, results / "peers.json")
-    write_text(page, results / "peers.md")
+    write_json(record, conditions.results / "peers.json")
+    write_text(page, conditions.results / "peers.md")
     print(page, end="")
     return record
 

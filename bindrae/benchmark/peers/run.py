@@ -12,8 +12,6 @@ from bindrae.data.storage import read_json, write_json
 from bindrae.errors import BindraeError
 from bindrae.progress import track
 
-ENVIRONMENTS = "environments"
-"""Folder of the programs' own environments, within that of the results."""
 _MESSAGE = 500  # characters of a failure that are kept
 
 
@@ -36,15 +34,22 @@ class Column:
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # by id
 
 
-def run_peer(
-    peer: Peer,
-    complexes: list[Given],
-    output: Path,
-    threads: int,
-    limit: float,
-    retry: bool = False,
-    environments: Path | None = None,
-) -> Column:
+@dataclass(frozen=True)
+class Conditions:
+    """Where and how packers are run."""
+
+    results: Path  # ``<name>/<id>.pdb`` and ``.json`` are written there
+    environments: Path  # folder of the programs' own environments
+    threads: int  # of each packer
+    limit: float  # seconds that it may take for a complex
+    retry: bool = False  # complexes again that failed before
+
+    def given(self, identifier: str) -> Path:
+        """The file that all packers are given of a complex."""
+        return self.results / "given" / f"{identifier}.pdb"
+
+
+def run_peer(peer: Peer, complexes: list[Given], conditions: Conditions) -> Column:
     """Run a packer over all complexes, except for those that it has done before.
 
     A result is kept as long as the packer's version and all that it is given stay the same. Failures are kept too.
@@ -53,16 +58,7 @@ def run_peer(
     ----------
     peer : Peer
     complexes : list of Given
-    output : Path
-        ``<name>/<id>.pdb`` and ``.json`` are written there.
-    threads : int
-        Threads of the packer.
-    limit : float
-        Seconds that it may take for a complex.
-    retry : bool
-        Try complexes again that failed before.
-    environments : Path, optional
-        Folder of the programs' own environments; by default within `output`.
+    conditions : Conditions
 
     Raises
     ------
@@ -70,22 +66,23 @@ def run_peer(
         When the packer cannot be installed or run.
     """
     try:
-        version = peer.prepare((environments or output / ENVIRONMENTS) / peer.name, threads)
+        version = peer.prepare(conditions.environments / peer.name, conditions.threads)
         column = Column(peer.name, peer.given, version)
         for given in track(iter(complexes), len(complexes), peer.name):
-            column.outcomes[given.id] = _outcome(peer, given, output / peer.name, version, limit, retry)
+            column.outcomes[given.id] = _outcome(peer, given, version, conditions)
     finally:
         peer.close()
     return column
 
 
-def _outcome(peer: Peer, given: Given, folder: Path, version: str, limit: float, retry: bool) -> Outcome:
+def _outcome(peer: Peer, given: Given, version: str, conditions: Conditions) -> Outcome:
+    folder = conditions.results / peer.name
     prediction, record = folder / f"{given.id}.pdb", folder / f"{given.id}.json"
     key = {"version": version, "given": given.digest}
     if record.is_file():
         kept = read_json(record)
         same = {name: kept.get(name) for name in key} == key
-        if same and kept["message"] and not retry:
+        if same and kept["message"] and not conditions.retry:
             return Outcome(None, None, kept["message"])
         if same and not kept["message"] and prediction.is_file():
             return Outcome(prediction, Cost(kept["seconds"], kept["cpu_seconds"]), "")
@@ -95,7 +92,7 @@ def _outcome(peer: Peer, given: Given, folder: Path, version: str, limit: float,
     prediction.unlink(missing_ok=True)
     cost: Cost | None = None
     try:
-        cost = peer.pack(given, prediction, limit)
+        cost = peer.pack(given, prediction, conditions.limit)
         message = "" if prediction.is_file() else "no structure was written"
     except PackFailure as failure:
         message = " ".join(failure.message.split())[:_MESSAGE] or "failed without a message"
@@ -105,13 +102,7 @@ def _outcome(peer: Peer, given: Given, folder: Path, version: str, limit: float,
 
 
 def run_peers(
-    peers: Iterable[Peer],
-    complexes: list[Given],
-    output: Path,
-    threads: int,
-    limit: float,
-    retry: bool = False,
-    environments: Path | None = None,
+    peers: Iterable[Peer], complexes: list[Given], conditions: Conditions
 ) -> tuple[list[Column], dict[str, str]]:
     """Run several packers one after the other; one that cannot be had is told and passed over.
 
@@ -124,7 +115,7 @@ def run_peers(
     columns, absent = [], {}
     for peer in peers:
         try:
-            columns.append(run_peer(peer, complexes, output, threads, limit, retry, environments))
+            columns.append(run_peer(peer, complexes, conditions))
         except BindraeError as error:
             absent[peer.name] = str(error)
             print(f"{peer.name} is left out: {error}", flush=True)

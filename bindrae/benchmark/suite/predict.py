@@ -70,16 +70,17 @@ def pack_in_turn(peers: list[KeptUp], root: Path | None, output: Path, options: 
     complex that cannot be given, are left to it to name.
     """
     entries, _ = find_entries(root, output, options)
+    conditions = options.conditions(output)
     able = list(peers)
     for entry in track(iter(entries), len(entries), "pack"):
         try:
-            given = write_given(entry, output / "given" / f"{entry.id}.pdb")
+            given = write_given(entry, conditions.given(entry.id), options.noise)
         except BindraeError:
             continue
         for peer in list(able):
             try:
                 with contextlib.redirect_stderr(io.StringIO()):  # a bar for each complex would tell nothing
-                    run_peer(peer, [given], output, options.threads, options.max_seconds)
+                    run_peer(peer, [given], conditions)
             except BindraeError:
                 able.remove(peer)
 
